@@ -1,0 +1,1 @@
+"""HTTP: plans in, outcomes and live positions out, and the dashboard."""

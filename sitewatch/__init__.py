@@ -1,0 +1,1 @@
+"""The command line and the programs: configuration, `up`, ingest, verify, api, replay, import, sim."""
