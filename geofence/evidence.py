@@ -6,8 +6,8 @@ Rules kept here:
   1970-01-01 UTC, as floats that survive a round trip through PostgreSQL's microseconds.
 - Coordinates are WGS-84 degrees, `lon` before `lat`; what was sent in another datum is kept in `raw_lon`, `raw_lat`.
 - Evidence belongs to a *source*, the address it came from, and not to a worker: a native topic's worker or device id as it is
-  (`w-17`), another dialect's address with the dialect's name before it (`owntracks:anna/phone`, `zigbee2mqtt:front_lock`). Who owns a
-  source can be said later (adoption), and nothing has to be rewritten then.
+  (`w-17`), another dialect's address with the dialect's name before it (`owntracks:anna/phone`, `zigbee2mqtt:front_lock`). Who owns
+  a source can be said later (adoption), and nothing has to be rewritten then.
 - `identity` tells two reports with the same source and time apart, and makes a repeat the same report: it is made of `epoch` and
   `seq` where the phone counts, else it is a hash of the payload.
 """

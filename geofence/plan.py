@@ -36,7 +36,7 @@ class Visit(Struct, frozen=True, kw_only=True):
 class Scene(Struct, frozen=True, kw_only=True, eq=False):
     """Everything that a verdict needs beside the evidence.
 
-    `neighbours` are the sites near enough to be mistaken for `site`, and every site where the worker's other visits of that time are.
+    `neighbours` are the sites near enough to be mistaken for `site`, and those where the worker's other visits of that time are.
     `others` are the same worker's visits whose windows touch this one's, and `rivals` visits of other workers at this site whose
     windows touch it: a home that somebody else serves at the same time is not an otherwise empty home.
     """
