@@ -20,6 +20,7 @@ create table sites (
     updated_at  timestamptz not null default now()
 );
 create index sites_box on sites (min_lat, max_lat, min_lon, max_lon);
+create index sites_near on sites using gist (box(point(min_lon, min_lat), point(max_lon, max_lat)));
 
 create table workers (
     id          text primary key,
@@ -58,7 +59,9 @@ create table visits (
     ends_at     timestamptz not null check (ends_at > starts_at),
     properties  jsonb not null default '{}',
     planned_at  timestamptz not null default now(),
-    updated_at  timestamptz not null default now()
+    updated_at  timestamptz not null default now(),
+    -- A bound lets a search by starts_at find every visit that touches a span.
+    constraint visits_span check (ends_at - starts_at <= interval '168 hours')
 );
 create index visits_start on visits (starts_at, id);
 create index visits_worker on visits (worker, starts_at);
@@ -170,8 +173,8 @@ create table sequences (
 
 -- What each transaction touched, in the order in which verify may see it ---------------------------------------------------------
 
--- Commit order is not id order. A reader takes rows with xid < pg_snapshot_xmin(pg_current_snapshot()) in the order (xid, id):
--- every transaction below that horizon has ended, so nothing can appear behind the cursor later.
+-- Commit order is not id order. The reader's cursor is the snapshot up to which it has read: what that snapshot did not show and the
+-- present one does is new, however long its transaction was open and whatever its id.
 create table journal (
     xid       xid8 not null default pg_current_xact_id(),
     id        bigint generated always as identity,
@@ -190,9 +193,8 @@ create table journal (
 );
 
 create table cursors (
-    name  text primary key,
-    xid   xid8 not null,
-    id    bigint not null
+    name      text primary key,
+    snapshot  pg_snapshot not null
 );
 
 -- Times in which our own ingest was not running: the cause of gaps that are our fault.
@@ -200,6 +202,16 @@ create table outages (
     start_at  timestamptz primary key,
     end_at    timestamptz
 );
+
+-- An outage bears on every worker's visits of its time, which the source `*` says.
+create function journal_outage() returns trigger language plpgsql as $$
+begin
+    insert into journal (sources, from_at, to_at) values ('{*}', array[new.start_at], array[coalesce(new.end_at, now())]);
+    notify sitewatch_journal;
+    return null;
+end
+$$;
+create trigger outages_journal after insert or update on outages for each row execute function journal_outage();
 
 -- A heartbeat a program: what it is, whether it lives, what it counted last (for readyz, metrics and the outage record).
 create table programs (
@@ -210,6 +222,29 @@ create table programs (
 );
 
 -- Derived ---------------------------------------------------------------------------------------------------------------------
+
+-- Visits that must be judged again and were not yet: a queue between what the journal says and the judge.
+create table due (
+    visit  text primary key,
+    at     timestamptz not null,
+    why    text not null
+);
+create index due_at on due (at);
+
+-- Which sources have ever reported, since when, and whose they were when visits were last judged by it.
+create table sightings (
+    source    text primary key,
+    worker    text not null,
+    first_at  timestamptz
+);
+create index sightings_worker on sightings (worker);
+
+-- Sites near enough to be mistaken for each other, both ways round; kept, so that a redrawn site still knows its old neighbours.
+create table neighbours (
+    site       text not null,
+    neighbour  text not null,
+    primary key (site, neighbour)
+);
 
 create table outcomes (
     visit        text primary key,
@@ -353,3 +388,24 @@ create table changes (
     alerts     text[] not null default '{}',
     devices    text[] not null default '{}'
 );
+
+-- Reports -----------------------------------------------------------------------------------------------------------------------
+
+-- What came in by the hour of its own time. Counted on read here; TimescaleDB keeps the counts under the same name and columns.
+create view evidence_hourly as
+select 'fix' as kind, source, date_bin('1 hour', at, '2000-01-01 00:00:00+00') as hour, count(*) as reports,
+       max(received_at - at) as lateness_max
+from fixes group by 2, 3
+union all
+select 'check', source, date_bin('1 hour', at, '2000-01-01 00:00:00+00'), count(*), max(received_at - at)
+from checks group by 2, 3
+union all
+select 'device_event', source, date_bin('1 hour', at, '2000-01-01 00:00:00+00'), count(*), max(received_at - at)
+from device_events group by 2, 3
+union all
+select 'status', source, date_bin('1 hour', at, '2000-01-01 00:00:00+00'), count(*), max(received_at - at)
+from statuses group by 2, 3;
+
+create view rejects_hourly as
+select reason, date_bin('1 hour', received_at, '2000-01-01 00:00:00+00') as hour, count(*) as rejects
+from rejects group by 1, 2;
