@@ -9,7 +9,7 @@ from tests.fix_broker import RunningBroker
 def test_each_test_gets_a_migrated_database_of_its_own(each_database: str) -> None:
     with psycopg.connect(each_database) as connection:
         assert connection.execute("select count(*) from journal").fetchone() == (0,)
-        connection.execute("insert into cursors (name, xid, id) values ('mine', '1', 1)")
+        connection.execute("insert into cursors (name, snapshot) values ('mine', '1:1:')")
 
 
 def test_what_another_test_wrote_is_not_there(each_database: str) -> None:
