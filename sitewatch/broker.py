@@ -51,10 +51,9 @@ class Broker(msgspec.Struct, frozen=True):
 
     def command(self) -> list[str]:
         """The broker as a child of this process. To be started from a thread that lives on; stopped by SIGTERM."""
-        start = [sys.executable, "-I", "-S", dependent.__file__, "--parent", str(os.getpid()), "--"]
         if self.kind == "mosquitto":
-            return [*start, self.program, "-c", str(self.folder / "mosquitto.conf")]
-        return [*start, sys.executable, "-m", "sitewatch.iotcore_broker", str(self.folder / "iotcore.toml")]
+            return dependent.command([self.program, "-c", str(self.folder / "mosquitto.conf")])
+        return dependent.command([self.program, "-P", "-m", "sitewatch.iotcore_broker", str(self.folder / "iotcore.toml")])
 
 
 def prepare(folder: Path, kind: str = "auto", *, port: int = 0) -> Broker:

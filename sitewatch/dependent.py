@@ -9,7 +9,7 @@ interpreter without site packages, about 15 ms, and then becomes the command. It
 - `--reach` keeps one capability of root: to enter folders that belong to others (a home of root, a folder of pytest). It
   is asked for only where the command or its data would be out of reach otherwise.
 
-Imports nothing of ours and nothing outside the standard library: it runs before there is a path to import from.
+Imports nothing of ours, and nothing outside the standard library: it runs before there is a path to import from.
 """
 
 import argparse
@@ -27,6 +27,14 @@ CAPABILITY_VERSION_3 = 0x20080522
 # Reading and entering is enough where it is granted. Docker's default set has only the wider one.
 CAP_DAC_READ_SEARCH = 2
 CAP_DAC_OVERRIDE = 1
+
+
+def command(
+    wanted: list[str], *, user: str | None = None, reach: bool = False, stop_signal: signal.Signals = signal.SIGTERM
+) -> list[str]:
+    """What to start in order to have `wanted` as a dependent of this process."""
+    options = [*(["--user", user] if user else []), *(["--reach"] if reach else []), "--signal", str(int(stop_signal))]
+    return [sys.executable, "-I", "-S", __file__, "--parent", str(os.getpid()), *options, "--", *wanted]
 
 
 def main() -> None:

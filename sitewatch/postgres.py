@@ -15,6 +15,7 @@ is ours, because it must be right. The rules:
 import contextlib
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
@@ -71,10 +72,7 @@ class Cluster(msgspec.Struct, frozen=True):
         return self.as_child(server)
 
     def as_child(self, command: list[str]) -> list[str]:
-        user = ["--user", self.account] if self.account else []
-        reach = ["--reach"] if self.reach else []
-        start = [sys.executable, "-I", "-S", dependent.__file__, "--parent", str(os.getpid()), "--signal", str(int(signal.SIGINT))]
-        return [*start, *user, *reach, "--", *command]
+        return dependent.command(command, user=self.account, reach=self.reach, stop_signal=signal.SIGINT)
 
 
 def prepare(folder: Path, settings: Settings | None = None, *, port: int = 0, durable: bool = True) -> Cluster:
@@ -205,9 +203,15 @@ def unprivileged_account() -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on loopback that is free now, below those that systems give to outgoing connections.
+
+    One of those could be taken by any connection in the moment in which a killed server is started again.
+    """
+    for port in random.sample(range(20_000, 32_000), 200):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise UnavailableError("no port between 20000 and 32000 is free on 127.0.0.1")
 
 
 def _has_timescaledb(folder: Path) -> bool:

@@ -1,0 +1,172 @@
+"""The command line. Each command reads the configuration, imports the one program it is, and runs it.
+
+Programs are imported inside their command: `--help` answers at once, and `up` starts each with what it needs alone.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sitewatch import config, lifeline
+
+app = typer.Typer(
+    name="sitewatch",
+    help="Was the worker on site, for how long, and how much of it did we actually see?\n\nStart here:  sitewatch up --sim",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="SITEWATCH_CONFIG", help="TOML file; without it ./sitewatch.toml, if there is one."),
+]
+Database = Annotated[str | None, typer.Option("--database", help="PostgreSQL URL. Also SITEWATCH_DATABASE.", show_default=False)]
+Mqtt = Annotated[str | None, typer.Option("--mqtt", help="Broker URL, mqtt://[user:password@]host:port. Also SITEWATCH_MQTT.")]
+
+
+def main() -> None:
+    """Runs the command that was given."""
+    app()
+
+
+@app.command(rich_help_panel="Everything on one machine")
+def up(
+    data: Annotated[Path | None, typer.Option("--data", help="Folder that keeps everything between runs. [.sitewatch]")] = None,
+    http_port: Annotated[
+        int | None, typer.Option("--http-port", min=0, max=65535, help="Dashboard and API; 0: any free. [8080]")
+    ] = None,
+    mqtt_port: Annotated[int | None, typer.Option("--mqtt-port", min=0, max=65535, help="Broker; 0: any free. [1883]")] = None,
+    sim: Annotated[bool, typer.Option("--sim", help="Also start a simulated fleet.")] = False,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Size of the simulated fleet.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="The same seed gives the same simulated day.")] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option("--ready-file", help="Written when everything answers: the URLs and the key, as JSON.")
+    ] = None,
+    config_file: Config = None,
+) -> None:
+    """Start everything: PostgreSQL, an MQTT broker, ingest, verify, api, and with --sim a fleet. Ctrl-C stops it.
+
+    Nothing has to be installed: the database comes with the package, and the broker too where mosquitto is not installed.
+
+      sitewatch up --sim
+      sitewatch up --data /srv/sitewatch
+      sitewatch up --http-port 0 --mqtt-port 0 --ready-file ready.json
+
+    The last one is for scripts: any free ports, told by a file that appears when everything answers.
+    """
+    from sitewatch import up as house
+
+    settings = _settings(config_file)
+    fleet = [*(["--workers", str(workers)] if workers else []), *(["--seed", str(seed)] if seed is not None else [])]
+    options = house.Options(
+        data=data or Path(settings.up.data),
+        http_port=settings.up.http_port if http_port is None else http_port,
+        mqtt_port=settings.up.mqtt_port if mqtt_port is None else mqtt_port,
+        sim=tuple(fleet) if sim else None,
+        ready_file=ready_file,
+        config_file=config_file,
+    )
+    raise typer.Exit(house.run(options, settings, Console()))
+
+
+@app.command(rich_help_panel="The programs, one by one")
+def migrate(database: Database = None, config_file: Config = None) -> None:
+    """Create or update the tables. Programs refuse to run on a schema that is too old.
+
+    sitewatch migrate --database postgresql://sitewatch:secret@db/sitewatch
+    """
+    from store import migrate as migrations
+
+    applied = migrations.apply(_database(database, _settings(config_file)))
+    Console().print(f"applied {', '.join(applied)}" if applied else "nothing to do: the schema is current")
+
+
+@app.command(rich_help_panel="The programs, one by one")
+def ingest(database: Database = None, mqtt: Mqtt = None, config_file: Config = None) -> None:
+    """Receive evidence over MQTT and store it; acknowledge after the commit.
+
+    sitewatch ingest --database postgresql://… --mqtt mqtt://broker:1883
+    """
+    from ingest import main as program
+
+    settings = _settings(config_file)
+    where = _database(database, settings), _mqtt(mqtt, settings)
+    lifeline.hold()
+    program.run(settings.ingest, *where)
+
+
+@app.command(rich_help_panel="The programs, one by one")
+def verify(database: Database = None, config_file: Config = None) -> None:
+    """Follow what was stored and judge it: presence, durations, coverage, verdicts, alerts.
+
+    One works a database; a second one waits until the first is gone.
+
+      sitewatch verify --database postgresql://…
+    """
+    from sitewatch import verify as program
+
+    where = _database(database, _settings(config_file))
+    lifeline.hold()
+    program.run(where)
+
+
+@app.command(rich_help_panel="The programs, one by one")
+def api(
+    database: Database = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8080,
+    config_file: Config = None,
+) -> None:
+    """Serve the HTTP API, the live stream and the dashboard.
+
+    SITEWATCH_API_KEY=… sitewatch api --database postgresql://… --host 0.0.0.0
+    """
+    from api import main as program
+
+    settings = _settings(config_file)
+    where = _database(database, settings)
+    lifeline.hold()
+    program.run(settings.api, where, host=host, port=port)
+
+
+@app.command(
+    rich_help_panel="Evidence to try it with",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def sim(context: typer.Context) -> None:
+    """Simulate a fleet with its phones and homes, and tell the truth about it.
+
+    sitewatch sim --http http://127.0.0.1:8080 --mqtt mqtt://127.0.0.1:1883 --workers 40
+    """
+    from device_sim import cli as program
+
+    lifeline.hold()
+    program.app(context.args, prog_name="sitewatch sim")
+
+
+def _settings(file: Path | None) -> config.Settings:
+    try:
+        return config.load(file)
+    except config.ConfigError as error:
+        raise typer.BadParameter(str(error), param_hint="configuration") from error
+
+
+def _database(given: str | None, settings: config.Settings) -> str:
+    url = given or settings.database
+    if not url:
+        raise typer.BadParameter(
+            "say which one: postgresql://user:password@host/name; or set SITEWATCH_DATABASE", param_hint="--database"
+        )
+    return url
+
+
+def _mqtt(given: str | None, settings: config.Settings) -> str:
+    url = given or settings.mqtt
+    if not url:
+        raise typer.BadParameter("say which one: mqtt://host:1883; or set SITEWATCH_MQTT", param_hint="--mqtt")
+    return url

@@ -1,0 +1,277 @@
+"""`sitewatch up`: everything on one machine, out of one folder, as children of one process.
+
+    PostgreSQL ─┐
+    broker ─────┼─ all start at once ─▶ migrate ─▶ ingest, verify, api ─▶ ready ─▶ sim (with --sim)
+    programs ───┘  (they import while
+                    the servers start)
+
+The rules:
+
+- One `up` a data folder: a lock that the kernel lets go of when we end, however that happens.
+- Ready means that every part has answered: the database a query, the broker a PUBLISH, ingest and verify by a heartbeat in
+  the database, the api over HTTP. Only then is the ready file written, in one piece.
+- A port that is taken is an error that names the option; it is never quietly changed. Port 0 takes any free one.
+- Stopping goes against the flow: simulator, then api, ingest and verify, then the broker, then PostgreSQL; 5 s in all.
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import http.client
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from sitewatch import broker, config, dependent, postgres
+from sitewatch.supervise import Keeper, Part, StartError
+
+# What is left of the 5 s for each step of stopping.
+GRACE_S = {"sim": 0.8, "programs": 1.6, "broker": 0.6, "PostgreSQL": 1.6}
+PORT_PATIENCE_S = 3.0
+PROGRAMS = ("ingest", "verify", "api")
+
+
+class RefusedError(Exception):
+    """`up` does not start here and now; the message says what to do."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What was asked for on the command line, over the settings."""
+
+    data: Path
+    http_port: int
+    mqtt_port: int
+    sim: tuple[str, ...] | None = None
+    ready_file: Path | None = None
+    config_file: Path | None = None
+
+
+def run(options: Options, settings: config.Settings, console: Console) -> int:
+    """Runs until it is told to stop, and returns the exit code."""
+    try:
+        with _lock(options.data) as unclean:
+            house = _House(options, settings, console, patience_s=PORT_PATIENCE_S if unclean else 0.0)
+            return asyncio.run(house.live())
+    except (RefusedError, StartError, postgres.UnavailableError) as error:
+        console.print(f"[bold red]sitewatch did not start:[/] {error}", highlight=False, soft_wrap=True)
+        return 1
+
+
+class _House:
+    """All parts of one run."""
+
+    def __init__(self, options: Options, settings: config.Settings, console: Console, *, patience_s: float) -> None:
+        self._options = options
+        self._settings = settings
+        self._console = console
+        self._patience_s = patience_s
+        self._began = time.monotonic()
+        self._keepers: dict[str, Keeper] = {}
+        self._logs = options.data / "log"
+
+    async def live(self) -> int:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop.set)
+        starting = asyncio.create_task(self._start(), name="start")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+            await stopping
+            self._say("stopping")
+        finally:
+            starting.cancel()
+            stopping.cancel()
+            with contextlib.suppress(asyncio.CancelledError, StartError):
+                await starting
+            if self._options.ready_file is not None:
+                self._options.ready_file.unlink(missing_ok=True)
+            await self._stop()
+        self._say("stopped")
+        return 0
+
+    async def _start(self) -> None:
+        options = self._options
+        self._logs.mkdir(parents=True, exist_ok=True)
+        http_port = await self._port(options.http_port, "--http-port")
+        mqtt_port = await self._port(options.mqtt_port, "--mqtt-port")
+        self._console.print(f"sitewatch starts in [bold]{options.data}[/]; Ctrl-C stops it", highlight=False)
+
+        cluster = await asyncio.to_thread(postgres.prepare, options.data / "postgres", self._settings.postgres)
+        served = broker.prepare(options.data / "broker", self._settings.broker.kind, port=mqtt_port)
+        http = f"http://127.0.0.1:{http_port}"
+        environment = {
+            "SITEWATCH_DATABASE": cluster.url(),
+            "SITEWATCH_MQTT": served.url,
+            **({"SITEWATCH_CONFIG": str(options.config_file.absolute())} if options.config_file else {}),
+        }
+        self._add(self._postgres(cluster))
+        self._add(_broker(served))
+        for part in _programs(cluster, http_port, environment):
+            self._add(part)
+        await self._go("PostgreSQL", f"127.0.0.1:{cluster.port}")
+        await asyncio.to_thread(postgres.create_database, cluster)
+        await asyncio.to_thread(migrate, cluster.url())
+        await self._go("broker", f"{served.kind}, 127.0.0.1:{served.port}")
+        await asyncio.gather(*(self._go(name) for name in PROGRAMS))
+        token = self._settings.api.api_key
+        ready = {"http": http, "mqtt": served.url, "database": cluster.url(), "token": token}
+        if options.ready_file is not None:
+            write_whole(options.ready_file, json.dumps(ready))
+        self._welcome(http, served.url)
+        if options.sim is not None:
+            self._add(_sim(http, served.url, options.sim, environment))
+            await self._go("sim")
+
+    def _postgres(self, cluster: postgres.Cluster) -> Part:
+        def command() -> list[str]:
+            # Prepared anew at each start: a killed server leaves things to clear away.
+            return postgres.prepare(cluster.folder, self._settings.postgres, port=cluster.port).command()
+
+        return Part("PostgreSQL", command, lambda _: postgres.answers(cluster), stop_signal=signal.SIGINT)
+
+    def _add(self, part: Part) -> None:
+        keeper = Keeper(part, self._logs / f"{part.name.lower()}.log", self._say)
+        self._keepers[part.name] = keeper
+        keeper.start()
+
+    async def _go(self, name: str, detail: str = "") -> None:
+        await self._keepers[name].go()
+        passed_s = time.monotonic() - self._began
+        self._console.print(f"  [green]✓[/] {name:<12}[dim]{passed_s:5.1f} s  {detail}[/]", highlight=False)
+
+    async def _port(self, wanted: int, option: str) -> int:
+        """The port, once it is free. After an unclean end its last user may need a moment to go."""
+        if wanted == 0:
+            return postgres.free_port()
+        deadline = time.monotonic() + self._patience_s
+        while (reason := port_problem(wanted)) is not None:
+            if time.monotonic() > deadline:
+                raise RefusedError(f"port {wanted} {reason}; choose another with {option}, or {option} 0 for any free one")
+            await asyncio.sleep(0.1)
+        return wanted
+
+    async def _stop(self) -> None:
+        for step, names in (("sim", ("sim",)), ("programs", PROGRAMS), ("broker", ("broker",)), ("PostgreSQL", ("PostgreSQL",))):
+            await asyncio.gather(*(self._keepers[name].stop(GRACE_S[step]) for name in names if name in self._keepers))
+
+    def _welcome(self, http: str, mqtt: str) -> None:
+        self._console.print(
+            f"\n  [bold]Dashboard[/]  {http}/\n  MQTT       {mqtt}\n  Logs       {self._logs}\n", highlight=False, soft_wrap=True
+        )
+
+    def _say(self, sentence: str) -> None:
+        self._console.print(f"[dim]{datetime.now().astimezone():%H:%M:%S}[/] {sentence}", highlight=False, soft_wrap=True)
+
+
+def migrate(database: str) -> None:
+    """Brings the schema up to date."""
+    from store import migrate as migrations  # Late: a fifth of a second that the start of the server hides.
+
+    migrations.apply(database)
+
+
+def port_problem(port: int) -> str | None:
+    """Why nothing can listen on this port of loopback now; None when it is free."""
+    with socket.socket() as probe:
+        # As servers do: a connection of the last run that lingers does not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            return "is reserved for root"
+        except OverflowError:
+            return "is not between 0 and 65535"
+        except OSError as error:
+            return "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+    return None
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Writes a file that is either not there or complete, and that only its owner reads: it may hold a key."""
+    partial = file.with_name(f"{file.name}.{os.getpid()}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as output:
+        output.write(text)
+    partial.replace(file)
+
+
+@contextlib.contextmanager
+def _lock(data: Path) -> Iterator[bool]:
+    """Holds the folder for this process; yields whether its last holder ended without saying so."""
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "lock").open("a+") as file:
+        file.seek(0)
+        holder = file.read().strip()
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            other = f"process {holder}" if holder else "another process"
+            raise RefusedError(
+                f"{data} is in use by sitewatch up ({other}); stop that one, or choose another folder with --data"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield bool(holder)
+        file.truncate(0)
+
+
+def _broker(served: broker.Broker) -> Part:
+    return Part("broker", served.command, lambda _: broker.answers(served.port), checked=True)
+
+
+def _programs(cluster: postgres.Cluster, http_port: int, environment: dict[str, str]) -> list[Part]:
+    def beats(name: str) -> Callable[[datetime], bool]:
+        return lambda since: _beats(cluster, name, since)
+
+    return [
+        Part("ingest", lambda: _command("ingest"), beats("ingest"), environment),
+        Part("verify", lambda: _command("verify"), beats("verify"), environment),
+        Part("api", lambda: _command("api", "--port", str(http_port)), lambda _: _serves(http_port), environment),
+    ]
+
+
+def _sim(http: str, mqtt: str, arguments: tuple[str, ...], environment: dict[str, str]) -> Part:
+    return Part("sim", lambda: _command("sim", "--http", http, "--mqtt", mqtt, *arguments), lambda _: True, environment)
+
+
+def _command(*arguments: str) -> list[str]:
+    # -P: a folder `api` or `store` where the user happens to be is not ours.
+    return dependent.command([sys.executable, "-P", "-m", "sitewatch", *arguments])
+
+
+def _beats(cluster: postgres.Cluster, program: str, since: datetime) -> bool:
+    """Whether a program has said, since it was started, that it is at work."""
+    import psycopg
+
+    try:
+        with psycopg.connect(cluster.url(), connect_timeout=2) as connection:
+            query = "select 1 from programs where name like %s and started_at >= %s"
+            return connection.execute(query, (f"{program}%", since)).fetchone() is not None
+    except psycopg.Error:
+        return False
+
+
+def _serves(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
