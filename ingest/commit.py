@@ -1,0 +1,97 @@
+"""One batch, one transaction: evidence, rejects and counters together, then the receipts that may be sent.
+
+Rules kept here:
+
+- Returns only after the commit. Whoever acknowledges or sends receipts does so with what is returned, so never before it.
+- A row that the database refuses is found by halving the batch, and becomes a reject: the others are stored. Only errors that would
+  come again with the same rows are treated so; every other error passes through untouched, and nothing is stored or lost by it.
+- Committing a batch again (the answer of a COMMIT was lost) stores nothing twice.
+"""
+
+from collections import Counter
+
+import psycopg
+from msgspec import Struct
+
+from geofence.evidence import DeviceEvent, Evidence
+from ingest.batch import Delivery
+from ingest.wire import Report
+from store import evidence, faults, rejects, sequences
+from store.rejects import Reason, Reject
+from store.sequences import Receipt
+
+
+class Committed(Struct, frozen=True, kw_only=True):
+    """What is in the database now."""
+
+    stored: int
+    duplicate: int
+    rejected: Counter[str]
+    receipts: list[Receipt]
+    """In the order of the commits; of one counter the last is the highest."""
+
+
+def commit(connection: psycopg.Connection, reports: list[tuple[Delivery, Report]]) -> Committed:
+    """Stores the reports of a batch. Raises what is no fault of theirs, as psycopg does."""
+    try:
+        return _transact(connection, reports)
+    except (psycopg.Error, OverflowError, UnicodeError) as error:
+        if not faults.blames_data(error) or not reports:
+            raise
+        if len(reports) == 1:
+            return _transact(connection, [_refused(*reports[0], error)])
+    middle = len(reports) // 2
+    return _join(commit(connection, reports[:middle]), commit(connection, reports[middle:]))
+
+
+def _transact(connection: psycopg.Connection, reports: list[tuple[Delivery, Report]]) -> Committed:
+    said = [report.said for _, report in reports]
+    taken = [one for one in said if not isinstance(one, Reject)]
+    refused = [one for one in said if isinstance(one, Reject)]
+    with connection.transaction():
+        touched = evidence.write(connection, taken)
+        rejects.write(connection, refused)
+        receipts = sequences.extend(connection, counted(said))
+    stored = sum(source.rows for source in touched)
+    return Committed(
+        stored=stored,
+        duplicate=len(taken) - stored,
+        rejected=Counter(reject.reason.value for reject in refused),
+        receipts=receipts,
+    )
+
+
+def counted(said: list[Evidence | Reject]) -> list[tuple[str, int, int]]:
+    """The (source, epoch, seq) of everything that a phone has counted."""
+    numbers: list[tuple[str, int, int]] = []
+    for one in said:
+        if isinstance(one, DeviceEvent) or one.seq is None or one.source is None:
+            continue
+        numbers.append((one.source, one.epoch or 0, one.seq))
+    return numbers
+
+
+def _refused(delivery: Delivery, report: Report, error: Exception) -> tuple[Delivery, Report]:
+    """The one report that the database would not take, as a reject that keeps its number."""
+    said = report.said
+    epoch, seq = (None, None) if isinstance(said, DeviceEvent) else (said.epoch, said.seq)
+    reject = Reject(
+        received_at=delivery.received_at,
+        topic=delivery.topic,
+        payload=report.payload,
+        reason=Reason.REFUSED_BY_DATABASE,
+        detail=f"the database refused it: {error}",
+        source=said.source,
+        epoch=epoch,
+        seq=seq,
+    )
+    return delivery, Report(report.payload, reject)
+
+
+def _join(one: Committed, other: Committed) -> Committed:
+    return Committed(
+        stored=one.stored + other.stored,
+        duplicate=one.duplicate + other.duplicate,
+        rejected=one.rejected + other.rejected,
+        receipts=one.receipts + other.receipts,
+    )

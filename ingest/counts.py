@@ -1,0 +1,58 @@
+"""Counts: what an ingestor has done since it started, for its heartbeat.
+
+received = stored + duplicate + rejected + ignored holds whenever no batch is under way.
+"""
+
+from collections import Counter
+
+from ingest.batch import Taken
+from ingest.commit import Committed
+
+
+class Counts:
+    """Totals since the start, and the newest figures."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.received = 0
+        self.stored = 0
+        self.duplicate = 0
+        self.ignored = 0
+        self.rejected: Counter[str] = Counter()
+        self.batches = 0
+        self.commit_s_total = 0.0
+        self.commit_s = 0.0
+        self.retries = 0
+        self.last_message_at: float | None = None
+
+    def add(self, taken: Taken, committed: Committed, commit_s: float) -> None:
+        """One batch is in the database."""
+        self.messages += len(taken.deliveries)
+        self.received += len(taken.reports) + taken.ignored
+        self.ignored += taken.ignored
+        self.stored += committed.stored
+        self.duplicate += committed.duplicate
+        self.rejected += committed.rejected
+        self.batches += 1
+        self.commit_s_total += commit_s
+        self.commit_s = commit_s
+        if taken.deliveries:
+            self.last_message_at = taken.deliveries[-1].received_at
+
+    def state(self, *, connected: bool, queue_depth: int) -> dict[str, object]:
+        """As a heartbeat carries it."""
+        return {
+            "connected": connected,
+            "queue_depth": queue_depth,
+            "messages_total": self.messages,
+            "received_total": self.received,
+            "stored_total": self.stored,
+            "duplicate_total": self.duplicate,
+            "ignored_total": self.ignored,
+            "rejected_total": dict(self.rejected),
+            "batches_total": self.batches,
+            "commit_seconds_total": round(self.commit_s_total, 6),
+            "commit_ms": round(self.commit_s * 1000, 3),
+            "retries_total": self.retries,
+            "last_message_at": self.last_message_at,
+        }

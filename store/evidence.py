@@ -1,0 +1,256 @@
+"""Evidence in: binary COPY into a staging table, then one ordered INSERT that skips what is already there.
+
+Rules kept here:
+
+- A repeat changes nothing: the key is (source, at, identity), and a row that exists is left as it is, however often, through
+  however many ingestors and after whatever crash it comes again.
+- Rows are inserted in the order of the key, and the tables in the order of `TABLES`, so that two ingestors which write the same
+  rows at the same time wait for each other and never in a circle.
+- Only what was new is journaled: verify need not look at repeats.
+
+Times travel as the eight bytes that a binary timestamptz is, microseconds since 2000-01-01 UTC; no datetime is made on the way.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, LiteralString
+
+import psycopg
+from msgspec import Struct
+
+from geofence.evidence import Check, DeviceEvent, Evidence, Fix, Status
+
+POSTGRES_EPOCH_S = 946_684_800
+"""2000-01-01 UTC in seconds since 1970: where PostgreSQL's timestamps begin."""
+
+Row = tuple[Any, ...]
+
+
+class Touched(Struct, frozen=True, kw_only=True):
+    """What is new of one source: how many rows, and the closed span of their times."""
+
+    source: str
+    from_at: datetime
+    to_at: datetime
+    rows: int
+
+
+def micros(at: float) -> int:
+    """Seconds since 1970 as PostgreSQL's binary timestamptz."""
+    return round((at - POSTGRES_EPOCH_S) * 1_000_000)
+
+
+class _Table(Struct, frozen=True, kw_only=True):
+    """One evidence table: its columns with their binary types, and how a value becomes a row of them."""
+
+    create: LiteralString
+    copy: LiteralString
+    insert: LiteralString
+    types: tuple[str, ...]
+    row: Callable[[Any], Row]
+
+
+def _table(name: LiteralString, columns: Sequence[tuple[LiteralString, str]], row: Callable[[Any], Row]) -> _Table:
+    listed = ", ".join(column for column, _ in columns)
+    return _Table(
+        create=f"create temporary table if not exists staged_{name} (like {name}) on commit delete rows",
+        copy=f"copy staged_{name} ({listed}) from stdin (format binary)",
+        # Names of our own tables and columns only: nothing from outside is ever part of these statements.
+        insert=f"""
+            with fresh as (
+                insert into {name} ({listed})
+                select {listed} from staged_{name} order by source, at, identity
+                on conflict do nothing
+                returning source, at
+            )
+            select source, min(at), max(at), count(*) from fresh group by source
+        """,
+        types=tuple(kind for _, kind in columns),
+        row=row,
+    )
+
+
+def _fix_row(fix: Fix) -> Row:
+    return (
+        fix.source,
+        micros(fix.at),
+        fix.identity,
+        micros(fix.received_at),
+        fix.lon,
+        fix.lat,
+        fix.accuracy_m,
+        fix.altitude_m,
+        fix.speed_mps,
+        fix.heading_deg,
+        fix.battery,
+        fix.mock,
+        fix.crs,
+        fix.raw_lon,
+        fix.raw_lat,
+        fix.mode,
+        fix.trigger,
+        fix.epoch,
+        fix.seq,
+    )
+
+
+def _check_row(check: Check) -> Row:
+    return (
+        check.source,
+        micros(check.at),
+        check.identity,
+        micros(check.received_at),
+        check.kind,
+        check.visit,
+        check.method,
+        check.code,
+        check.lon,
+        check.lat,
+        check.accuracy_m,
+        check.epoch,
+        check.seq,
+    )
+
+
+def _device_event_row(event: DeviceEvent) -> Row:
+    return (
+        event.source,
+        micros(event.at),
+        event.identity,
+        micros(event.received_at),
+        event.kind,
+        event.value,
+        event.worker,
+        event.credential,
+    )
+
+
+def _status_row(status: Status) -> Row:
+    return (
+        status.source,
+        micros(status.at),
+        status.identity,
+        micros(status.received_at),
+        status.state,
+        status.permission,
+        status.power_save,
+        status.app_version,
+        status.battery,
+        status.epoch,
+        status.seq,
+    )
+
+
+# A timestamptz is declared int8 because that is what its binary form is.
+_KEY: tuple[tuple[LiteralString, str], ...] = (("source", "text"), ("at", "int8"), ("identity", "int8"), ("received_at", "int8"))
+_COUNTER: tuple[tuple[LiteralString, str], ...] = (("epoch", "int8"), ("seq", "int8"))
+
+TABLES: dict[type[Evidence], _Table] = {
+    Fix: _table(
+        "fixes",
+        (
+            *_KEY,
+            ("lon", "float8"),
+            ("lat", "float8"),
+            ("accuracy_m", "float4"),
+            ("altitude_m", "float4"),
+            ("speed_mps", "float4"),
+            ("heading_deg", "float4"),
+            ("battery", "float4"),
+            ("mock", "bool"),
+            ("crs", "text"),
+            ("raw_lon", "float8"),
+            ("raw_lat", "float8"),
+            ("mode", "text"),
+            ("trigger", "text"),
+            *_COUNTER,
+        ),
+        _fix_row,
+    ),
+    Check: _table(
+        "checks",
+        (
+            *_KEY,
+            ("kind", "text"),
+            ("visit", "text"),
+            ("method", "text"),
+            ("code", "text"),
+            ("lon", "float8"),
+            ("lat", "float8"),
+            ("accuracy_m", "float4"),
+            *_COUNTER,
+        ),
+        _check_row,
+    ),
+    DeviceEvent: _table(
+        "device_events",
+        (*_KEY, ("kind", "text"), ("value", "float8"), ("worker", "text"), ("credential", "text")),
+        _device_event_row,
+    ),
+    Status: _table(
+        "statuses",
+        (
+            *_KEY,
+            ("state", "text"),
+            ("permission", "text"),
+            ("power_save", "bool"),
+            ("app_version", "text"),
+            ("battery", "float4"),
+            *_COUNTER,
+        ),
+        _status_row,
+    ),
+}
+
+# One row a transaction; verify reads the journal in commit order and is woken by the notification.
+JOURNAL = "insert into journal (sources, from_at, to_at) values (%s, %s, %s)"
+NOTIFY = "notify sitewatch_journal"
+
+
+def prepare(connection: psycopg.Connection) -> None:
+    """Makes this session's staging tables. Once per connection, before `write`."""
+    for table in TABLES.values():
+        connection.execute(table.create)
+
+
+def write(connection: psycopg.Connection, evidence: Iterable[Evidence]) -> list[Touched]:
+    """Stores what is not there yet in the caller's transaction, journals it, and returns it by source."""
+    rows: dict[type, list[Row]] = {kind: [] for kind in TABLES}
+    for one in evidence:
+        kind = type(one)
+        rows[kind].append(TABLES[kind].row(one))
+    touched = [_insert(connection, table, rows[kind]) for kind, table in TABLES.items() if rows[kind]]
+    merged = _merge(source for part in touched for source in part)
+    if merged:
+        spans = ([one.source for one in merged], [one.from_at for one in merged], [one.to_at for one in merged])
+        connection.execute(JOURNAL, spans)
+        connection.execute(NOTIFY)
+    return merged
+
+
+def _insert(connection: psycopg.Connection, table: _Table, rows: list[Row]) -> list[Touched]:
+    with connection.cursor() as cursor:
+        with cursor.copy(table.copy) as copy:
+            copy.set_types(table.types)
+            for row in rows:
+                copy.write_row(row)
+        cursor.execute(table.insert)
+        return [Touched(source=row[0], from_at=row[1], to_at=row[2], rows=row[3]) for row in cursor]
+
+
+def _merge(parts: Iterable[Touched]) -> list[Touched]:
+    """One entry a source, in the order of their names: a phone that sent a fix and a check is one journal entry."""
+    merged: dict[str, Touched] = {}
+    for part in parts:
+        known = merged.get(part.source)
+        merged[part.source] = part if known is None else _union(known, part)
+    return [merged[source] for source in sorted(merged)]
+
+
+def _union(one: Touched, other: Touched) -> Touched:
+    return Touched(
+        source=one.source,
+        from_at=min(one.from_at, other.from_at),
+        to_at=max(one.to_at, other.to_at),
+        rows=one.rows + other.rows,
+    )
