@@ -53,7 +53,7 @@ class Broker(msgspec.Struct, frozen=True):
         """The broker as a child of this process. To be started from a thread that lives on; stopped by SIGTERM."""
         if self.kind == "mosquitto":
             return dependent.command([self.program, "-c", str(self.folder / "mosquitto.conf")])
-        return dependent.command([self.program, "-P", "-m", "sitewatch.iotcore_broker", str(self.folder / "iotcore.toml")])
+        return dependent.command([self.program, "-P", "-m", "sitewatch.iotcore_broker", str(self.port)])
 
 
 def prepare(folder: Path, kind: str = "auto", *, port: int = 0) -> Broker:
@@ -68,8 +68,6 @@ def prepare(folder: Path, kind: str = "auto", *, port: int = 0) -> Broker:
     broker = Broker("mosquitto" if program else "iotcore", folder, port or free_port(), program or sys.executable)
     if program:
         (folder / "mosquitto.conf").write_text(_mosquitto_configuration(broker))
-    else:
-        (folder / "iotcore.toml").write_text(_iotcore_configuration(broker))
     return broker
 
 
@@ -165,25 +163,3 @@ def _mosquitto_configuration(broker: Broker) -> str:
             "",
         ]
     )
-
-
-def _iotcore_configuration(broker: Broker) -> str:
-    """The TOML of rumqttd, which iotcore is built of."""
-    listener = f"""
-name = "v4"
-listen = "127.0.0.1:{broker.port}"
-next_connection_delay_ms = 1
-[v4.1.connections]
-connection_timeout_ms = 60000
-max_payload_size = {PACKET_BYTES_MAX}
-max_inflight_count = 500
-dynamic_filters = true
-"""
-    return f"""id = 0
-[router]
-id = 0
-max_connections = 10010
-max_outgoing_packet_count = 500
-max_segment_size = 104857600
-max_segment_count = 10
-[v4.1]{listener}"""

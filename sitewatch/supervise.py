@@ -38,6 +38,8 @@ WELL_AFTER_S = 30.0
 POLL_S = 0.05
 CHECK_EVERY_S = 5.0
 CHECKS_FAILED_MAX = 3
+# At each start a longer log is put aside, and the one put aside before is gone.
+LOG_BYTES_MAX = 20_000_000
 
 
 class StartError(Exception):
@@ -134,6 +136,8 @@ class Keeper:
     async def _spawn(self) -> asyncio.subprocess.Process:
         # Preparing may wait for what a killed server left; the child itself must come from this thread, which lives on.
         command = await asyncio.to_thread(self.part.command)
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES_MAX:
+            self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *command,

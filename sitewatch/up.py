@@ -226,8 +226,10 @@ def _lock(data: Path) -> Iterator[bool]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield bool(holder)
-        file.truncate(0)
+        try:
+            yield bool(holder)
+        finally:
+            file.truncate(0)
 
 
 def _broker(served: broker.Broker) -> Part:
