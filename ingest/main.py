@@ -77,6 +77,7 @@ class Ingestor:
         self._next_beat = 0.0
         self._give_up_at = float("inf")
         self._beaten = True
+        self._said_connected = False
 
     def run(self) -> None:
         log.info("Started.", name=self._name)
@@ -177,7 +178,8 @@ class Ingestor:
             session.publish(topic, msgspec.json.encode({"epoch": receipt.epoch, "through": receipt.through}))
 
     def _beat_if_due(self) -> None:
-        if time.monotonic() >= self._next_beat:
+        # At once when the link has changed: who waits for us to be subscribed must not wait for a beat as well.
+        if time.monotonic() >= self._next_beat or (self._link.session is not None) != self._said_connected:
             self._beat()
 
     def _beat(self) -> bool:
@@ -185,6 +187,7 @@ class Ingestor:
         self._next_beat = time.monotonic() + self._settings.beat_every_s
         now = time.time()
         session = self._link.session
+        self._said_connected = session is not None
         state = self._counts.state(connected=session is not None, queue_depth=self._inbox.qsize())
         try:
             connection = self._connect()
