@@ -133,20 +133,31 @@ def api(
     program.run(settings.api, where, host=host, port=port)
 
 
-@app.command(
-    rich_help_panel="Evidence to try it with",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def sim(context: typer.Context) -> None:
-    """Simulate a fleet with its phones and homes, and tell the truth about it.
+# What these two take, and their --help, is theirs.
+FORWARD = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
-    sitewatch sim --http http://127.0.0.1:8080 --mqtt mqtt://127.0.0.1:1883 --workers 40
+
+@app.command(rich_help_panel="Evidence to try it with", context_settings=FORWARD)
+def sim(context: typer.Context) -> None:
+    """Simulate a fleet with its phones and homes, and know the truth about it.
+
+    sitewatch sim --workers 200 --seed 3
     """
     from device_sim import cli as program
 
     lifeline.hold()
     program.app(context.args, prog_name="sitewatch sim")
+
+
+@app.command("import", rich_help_panel="Evidence to try it with", context_settings=FORWARD)
+def import_(context: typer.Context) -> None:
+    """Send recorded traces through MQTT: GeoLife .plt, GPX, CSV, OwnTracks recordings.
+
+    sitewatch import geolife/ --shift today --plans visits.json
+    """
+    from sitewatch import importing as program
+
+    program.app(context.args, prog_name="sitewatch import")
 
 
 def _settings(file: Path | None) -> config.Settings:

@@ -262,7 +262,9 @@ def _beats(cluster: postgres.Cluster, program: str, since: datetime) -> bool:
 
     try:
         with psycopg.connect(cluster.url(), connect_timeout=2) as connection:
-            query = "select 1 from programs where name like %s and started_at >= %s"
+            # Ingest also says whether it is subscribed: what is sent before that would be lost on a new broker.
+            query = """select 1 from programs
+                where name like %s and started_at >= %s and (state ->> 'connected')::boolean is not false"""
             return connection.execute(query, (f"{program}%", since)).fetchone() is not None
     except psycopg.Error:
         return False
