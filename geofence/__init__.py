@@ -1,1 +1,8 @@
-"""The engine: evidence and plan in, presence, duration, coverage and verdict out. Pure: no input or output, no clock, no logging."""
+"""The engine: evidence and plan in, presence, duration, coverage and verdict out. Pure: no input or output, no clock, no
+logging.
+"""
+
+from geofence.credibility import flags
+from geofence.engine import ENGINE, judge, next_look, window
+
+__all__ = ["ENGINE", "flags", "judge", "next_look", "window"]

@@ -1,0 +1,189 @@
+"""Coverage: which seconds of a visit some evidence shows, and the one cause of every second that none does.
+
+- Evidence covers `[at, at + horizon)` if it is good enough to tell on site from away: precise, and credible. A check or
+  credential at the home covers like home-side presence; home activity covers only while the worker is believed to be inside,
+  since before that it says nothing about her.
+- Expected are the seconds of `[starts_at, ends_at) ∪ [arrival, departure)` that have passed.
+- Every expected second without cover has exactly one cause, the first that applies in the order of `CAUSES`. Monitored and gaps
+  add up to the expected to the millisecond: all of this is sets of whole milliseconds.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from msgspec import Struct
+
+from geofence.evidence import Floats, Status
+from geofence.intervals import Stretch, Stretches, covered, intersect, length, ms, subtract, union
+from geofence.outcome import Cause, Gap
+from geofence.plan import Scene
+from geofence.policy import Policy
+from geofence.witness import Witness
+
+CAUSES: tuple[Cause, ...] = (
+    "ingest_outage",
+    "no_device",
+    "permission_off",
+    "phone_offline",
+    "power_save",
+    "poor_accuracy",
+    "suspect",
+    "delayed",
+    "silent",
+)
+PERMITTED = frozenset(
+    {"always", "while_in_use", "when_in_use", "while_using", "foreground", "background", "granted", "authorized", "on"}
+)
+"""Permissions with which a phone can report. Anything else that it names means that it cannot."""
+LIVE_S = 60.0
+"""A report received this soon after its time shows that its phone was connected."""
+FOREVER: Stretch = (-(2**53), 2**53)
+
+
+class Coverage(Struct, frozen=True):
+    """What of a visit was seen, in milliseconds, and why the rest was not."""
+
+    expected_ms: int
+    monitored_ms: int
+    gaps: tuple[Gap, ...]
+
+
+def cover(
+    scene: Scene,
+    witness: Witness,
+    believed: Sequence[tuple[float, float]],
+    stay: tuple[float, float] | None,
+    policy: Policy,
+    now: float,
+    outages: Sequence[tuple[float, float]],
+) -> Coverage:
+    """The coverage of a visit with its gaps. `believed` is where the worker is thought on site, `stay` from arrival to
+    departure.
+    """
+    visit = scene.visit
+    whole = [(ms(visit.starts_at), ms(visit.ends_at))]
+    if stay is not None:
+        whole.append((ms(stay[0]), ms(stay[1])))
+    expected = intersect(union(whole), [(FOREVER[0], ms(now))])
+    seen = union(covering(witness, believed, policy))
+    monitored = length(intersect(expected, seen))
+    missing = subtract(expected, seen)
+    causes = _causes(scene, witness, policy, now, outages) if missing else []
+    return Coverage(expected_ms=length(expected), monitored_ms=monitored, gaps=tuple(_assign(missing, causes)))
+
+
+def covering(witness: Witness, believed: Sequence[tuple[float, float]], policy: Policy) -> Stretches:
+    """All that credible and sufficient evidence covers."""
+    good = witness.credible & witness.precise
+    stirred = [at for at in witness.activity.tolist() if any(start <= at < end for start, end in believed)]
+    return union(
+        [
+            *covered(witness.fixes.at[good], witness.horizon[good]),
+            *((ms(anchor.at), ms(anchor.at + anchor.covers_s)) for anchor in witness.anchors),
+            *((ms(at), ms(at + policy.horizon_home_s)) for at in stirred),
+        ]
+    )
+
+
+def _assign(missing: Stretches, causes: list[tuple[Cause, Stretches]]) -> list[Gap]:
+    """Split what is missing among the causes, first come first served, and join neighbours of one cause."""
+    told: list[tuple[int, int, Cause]] = []
+    for cause, stretches in causes:
+        hit = intersect(missing, stretches)
+        told.extend((start, end, cause) for start, end in hit)
+        missing = subtract(missing, hit)
+    assert not missing, "the last cause holds for every second"
+    return [Gap(start=start / 1000.0, end=end / 1000.0, cause=cause) for start, end, cause in sorted(told)]
+
+
+def _causes(
+    scene: Scene, witness: Witness, policy: Policy, now: float, outages: Sequence[tuple[float, float]]
+) -> list[tuple[Cause, Stretches]]:
+    """Where each cause holds, in the order in which they apply."""
+    fixes = witness.fixes
+    never = not scene.phones and not len(fixes.at) and not witness.observed.checks and not witness.observed.events
+    waiting = now < scene.visit.ends_at + policy.late_wait_s
+    vague = witness.credible & ~witness.precise
+    doubted = ~witness.credible
+    phones = _phones(scene, witness)
+    return [
+        ("ingest_outage", union((ms(start), ms(end)) for start, end in outages)),
+        ("no_device", [FOREVER] if never else []),
+        ("permission_off", _of_all([_while(_permission_off, of) for _, of in phones])),
+        ("phone_offline", _of_all([_offline(of, fix_at, received_at) for (fix_at, received_at), of in phones])),
+        ("power_save", _of_all([_while(_power_save, of) for _, of in phones])),
+        ("poor_accuracy", covered(fixes.at[vague], witness.horizon[vague])),
+        ("suspect", covered(fixes.at[doubted], witness.horizon[doubted])),
+        ("delayed", [FOREVER] if waiting else []),
+        ("silent", [FOREVER]),
+    ]
+
+
+def _phones(scene: Scene, witness: Witness) -> list[tuple[tuple[Floats, Floats], list[Status]]]:
+    """Of each phone that was ever heard: the times of its fixes and of their receipt, and its statuses."""
+    fixes = witness.fixes
+    homes = {device.source for device in scene.devices}
+    names = set(fixes.sources) | {status.source for status in witness.observed.statuses if status.source not in homes}
+    out = []
+    for name in sorted(names):
+        own = fixes.source == fixes.sources.index(name) if name in fixes.sources else np.zeros(len(fixes.at), dtype=bool)
+        statuses = [status for status in witness.observed.statuses if status.source == name]
+        if own.any() or statuses:
+            out.append(((fixes.at[own], fixes.received_at[own]), statuses))
+    return out
+
+
+def _of_all(each: list[Stretches]) -> Stretches:
+    """Where something holds for every phone: one phone that works is enough."""
+    if not each:
+        return []
+    out = each[0]
+    for other in each[1:]:
+        out = intersect(out, other)
+    return out
+
+
+def _permission_off(status: Status) -> bool | None:
+    return None if status.permission is None else status.permission.lower() not in PERMITTED
+
+
+def _power_save(status: Status) -> bool | None:
+    return status.power_save
+
+
+def _while(says: Callable[[Status], bool | None], statuses: list[Status]) -> Stretches:
+    """Where the last status that said anything said yes. What is not said stays as it was."""
+    out: Stretches = []
+    since: int | None = None
+    for status in statuses:
+        answer = says(status)
+        if answer and since is None:
+            since = ms(status.at)
+        elif answer is False and since is not None:
+            out.append((since, ms(status.at)))
+            since = None
+    if since is not None:
+        out.append((since, FOREVER[1]))
+    return union(out)
+
+
+def _offline(statuses: list[Status], fix_at: Floats, received_at: Floats) -> Stretches:
+    """Where a phone was not connected.
+
+    A last will carries the time of the connection that it ends, so what it says begins with the last sign of life that we had got
+    before the will. The end is the next status online, or the next fix that reached us while it was fresh.
+    """
+    live = fix_at[received_at - fix_at <= LIVE_S]
+    out: Stretches = []
+    for status in statuses:
+        if status.state != "offline":
+            continue
+        signs = [float(at) for at in live[live <= status.received_at][-1:]]
+        signs += [
+            s.at for s in statuses if s.state == "online" and s.at <= status.received_at and s.received_at <= status.received_at
+        ]
+        since = max([status.at, *signs])
+        back = [float(at) for at in live[live > max(since, status.received_at)][:1]]
+        back += [s.at for s in statuses if s.state == "online" and s.at > since]
+        out.append((ms(since), ms(min(back)) if back else FOREVER[1]))
+    return union(out)

@@ -1,0 +1,128 @@
+"""Curve: P(on site) as a line through nodes, and what can be read off it: arrival, departure, on-site seconds, three-valued
+presence.
+
+For a single arrival at an unknown time T, P(on at t) = P(T ≤ t): the curve *is* the distribution function of T, and its
+quantiles are where the curve crosses the levels. For a departure it is one minus it. So with a level of 5 % on either side:
+
+    earliest arrival: crosses 0.05      best: crosses 0.5       latest: crosses 0.95      (and the other way round for a departure)
+
+and the seconds on site at confidence u are the seconds for which P exceeds 1 - u. For one crossing that is exact. For a stretch
+that may or may not have been an absence it takes the doubt as one coin and not many, which gives the wider interval. Doubts in
+separate places are taken as independent: their half-widths add in quadrature.
+"""
+
+from itertools import pairwise
+from math import sqrt
+
+import numpy as np
+from msgspec import Struct
+
+from geofence.evidence import Floats
+from geofence.outcome import Moment, Seconds
+
+TAIL = 0.05
+"""Probability beyond either end of a 90 % interval."""
+
+Run = tuple[float, float]
+
+
+class Curve(Struct, frozen=True, eq=False):
+    """P at nodes in the order of time, straight lines between."""
+
+    at: Floats
+    on: Floats
+
+    def value(self, at: Floats) -> Floats:
+        """P at any times."""
+        return np.interp(at, self.at, self.on)
+
+
+def above(curve: Curve, level: float) -> list[Run]:
+    """The stretches in which P exceeds a level."""
+    at, over = curve.at, curve.on - level
+    positive = over > 0.0
+    change = np.flatnonzero(positive[1:] != positive[:-1])
+    rise = over[change] / (over[change] - over[change + 1])
+    crossing = (at[change] + rise * (at[change + 1] - at[change])).tolist()
+    edges = ([float(at[0])] if positive[0] else []) + crossing + ([float(at[-1])] if positive[-1] else [])
+    return [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b]
+
+
+def bridged(curve: Curve, grace_s: float) -> Curve:
+    """The curve without absences shorter than the grace, which do not interrupt a visit."""
+    on = curve.on.copy()
+    runs = above(curve, 0.5)
+    for (_, left), (back, _) in pairwise(runs):
+        if back - left < grace_s:
+            # From the last node that is surely on before it, to the first after it.
+            sure = np.flatnonzero(curve.on > 1.0 - TAIL)
+            before, after = sure[curve.at[sure] <= left], sure[curve.at[sure] >= back]
+            first = before[-1] if len(before) else np.searchsorted(curve.at, left)
+            last = after[0] if len(after) else np.searchsorted(curve.at, back, side="right") - 1
+            inside = slice(int(first), int(last) + 1)
+            on[inside] = np.maximum(on[inside], min(float(on[first]), float(on[last]), 1.0))
+            floor = min(float(on[first]), float(on[last]))
+            on[inside] = np.maximum(on[inside], max(floor, 0.5 + TAIL))
+    return Curve(curve.at, on)
+
+
+def seconds(curve: Curve) -> Seconds:
+    """On-site seconds with their 90 % interval."""
+    sure, likely, possible = above(curve, 1.0 - TAIL), above(curve, 0.5), above(curve, TAIL)
+    doubts = _doubts(curve)
+    best = _total(likely)
+    down = up = 0.0
+    for doubt in doubts:
+        middle = _within(likely, doubt)
+        down += (middle - _within(sure, doubt)) ** 2
+        up += (_within(possible, doubt) - middle) ** 2
+    return Seconds(best=best, lower=max(best - sqrt(down), 0.0), upper=best + sqrt(up))
+
+
+def arrival(curve: Curve, run: Run) -> Moment:
+    """When P rose into a run above one half, with its 90 % interval."""
+    best = run[0]
+    return Moment(best=best, earliest=_last_below(curve, TAIL, best), latest=min(_first_above(curve, 1 - TAIL, best), run[1]))
+
+
+def departure(curve: Curve, run: Run) -> Moment:
+    """When P fell at the end of a run above one half, with its 90 % interval."""
+    mirror = Curve(-curve.at[::-1], curve.on[::-1])
+    there = arrival(mirror, (-run[1], -run[0]))
+    return Moment(best=run[1], earliest=-there.latest, latest=-there.earliest)
+
+
+def _doubts(curve: Curve) -> list[Run]:
+    """Maximal stretches in which P is neither surely on nor surely off: possible, without what is sure."""
+    sure = above(curve, 1.0 - TAIL)
+    out: list[Run] = []
+    for start, end in above(curve, TAIL):
+        at = start
+        for a, b in sure:
+            if start <= a and b <= end:
+                if at < a:
+                    out.append((at, a))
+                at = b
+        if at < end:
+            out.append((at, end))
+    return out
+
+
+def _last_below(curve: Curve, level: float, before: float) -> float:
+    """The end of the last stretch below a level that ends before a time, or the start of the curve."""
+    ends = [run[0] for run in above(curve, level) if run[0] <= before]
+    return ends[-1] if ends else float(curve.at[0])
+
+
+def _first_above(curve: Curve, level: float, after: float) -> float:
+    """The start of the first stretch above a level that lies after a time, or the end of the curve."""
+    starts = [run[0] for run in above(curve, level) if run[0] >= after]
+    return starts[0] if starts else float(curve.at[-1])
+
+
+def _total(runs: list[Run]) -> float:
+    return sum(end - start for start, end in runs)
+
+
+def _within(runs: list[Run], window: Run) -> float:
+    return sum(max(0.0, min(end, window[1]) - max(start, window[0])) for start, end in runs)

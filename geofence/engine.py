@@ -1,0 +1,175 @@
+"""The engine: one visit's plan, evidence and policy in, its outcome out. Pure; the same inputs give the same bytes.
+
+THEORY_PLACEHOLDER
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from geofence import credibility, verdict
+from geofence.coverage import Coverage, cover
+from geofence.curve import Curve, Run, above, arrival, bridged, departure, seconds
+from geofence.evidence import Observed
+from geofence.explanation import explain
+from geofence.outcome import Moment, Outcome, Presence, Seconds, Span, Tally
+from geofence.plan import Scene, Visit
+from geofence.policy import Policy
+from geofence.posterior import believe
+from geofence.witness import Witness, hear
+
+ENGINE = "1"
+"""Version of the model. It changes whenever the same evidence could give another outcome."""
+
+SURE = 0.95
+"""Presence is told as on above this probability and as off below one minus it; between lies unknown."""
+BRIEF_S = 60.0
+"""A first or last stay shorter than this, of several, is passing by and no arrival or departure."""
+
+
+def judge(scene: Scene, observed: Observed, policy: Policy, now: float, outages: Sequence[tuple[float, float]] = ()) -> Outcome:
+    """The outcome of one visit as of `now`. `outages` are stretches in which our own ingest was down."""
+    visit = scene.visit
+    low, high = window(visit, policy)
+    witness = hear(scene, observed, (low, min(high, now)), policy)
+    own = _own_window(scene, policy)
+    end = min(own[1], now)
+    if end > own[0]:
+        posterior = believe(scene, witness, (low, min(high, now)), policy)
+        honest = _clipped(posterior.curve, own[0], end)
+        curve = bridged(honest, policy.grace_s)
+    else:
+        honest = curve = Curve(np.array([low, low + 1.0]), np.zeros(2))
+    stays = _stays(curve)
+    arrived_at, left_at, gone = _ends(curve, stays, end)
+    on_site = seconds(curve)
+    hull = (stays[0][0], stays[-1][1]) if stays else None
+    coverage = cover(scene, witness, stays, hull, policy, now, outages)
+    reading = verdict.Reading(arrived_at=arrived_at, left_at=left_at, on_site=on_site, coverage=coverage, decided_departure=gone)
+    answer = verdict.decide(scene, witness, reading, policy, now)
+    findings = verdict.find(scene, witness, reading, answer, policy, now)
+    tally = _tally(witness)
+    return Outcome(
+        verdict=answer,
+        findings=findings,
+        arrived_at=_moment(arrived_at),
+        left_at=_moment(left_at),
+        on_site_s=Seconds(best=_ms(on_site.best), lower=_ms(on_site.lower), upper=_ms(on_site.upper)),
+        coverage=_share(coverage),
+        monitored_s=coverage.monitored_ms / 1000.0,
+        expected_s=coverage.expected_ms / 1000.0,
+        gaps=coverage.gaps,
+        presence=_spans(honest),
+        evidence=tally,
+        explanation=explain(scene, witness, reading, answer, findings, tally),
+        engine=ENGINE,
+        policy=policy.version,
+    )
+
+
+def next_look(scene: Scene, outcome: Outcome, policy: Policy, now: float) -> float | None:
+    """When the passing of time alone could next change the outcome; None when it is settled for good."""
+    visit = scene.visit
+    low, high = window(visit, policy)
+    settles_at = visit.ends_at + policy.late_wait_s
+    if now < low:
+        return low
+    if now < visit.ends_at:
+        return min(now + policy.live_every_s, visit.ends_at)
+    if now < settles_at:
+        return min(now + policy.live_every_s, settles_at)
+    return min(now + policy.live_every_s, high) if now < high else None
+
+
+def window(visit: Visit, policy: Policy) -> Run:
+    """The span of evidence that bears on a visit: the plan widened by the tolerances, and by how long evidence stays
+    informative.
+    """
+    longest = verdict.longest_horizon_s(policy)
+    return visit.starts_at - policy.early_s - longest, visit.ends_at + policy.late_s + longest
+
+
+def _own_window(scene: Scene, policy: Policy) -> Run:
+    """The plan widened by the tolerances, but not into the worker's other visits at sites that could be mistaken for this one."""
+    visit = scene.visit
+    low, high = visit.starts_at - policy.early_s, visit.ends_at + policy.late_s
+    near = {site.id for site in scene.neighbours} | {visit.site}
+    for other in scene.others:
+        if other.id == visit.id or other.site not in near:
+            continue
+        if other.ends_at <= visit.starts_at:
+            low = max(low, other.ends_at)
+        elif other.starts_at >= visit.ends_at:
+            high = min(high, other.starts_at)
+    return low, high
+
+
+def _clipped(curve: Curve, low: float, high: float) -> Curve:
+    inside = (curve.at > low) & (curve.at < high)
+    ends = curve.value(np.array([low, high]))
+    return Curve(np.concatenate(([low], curve.at[inside], [high])), np.concatenate((ends[:1], curve.on[inside], ends[1:])))
+
+
+def _stays(curve: Curve) -> list[Run]:
+    """The stays of a visit, without passing by before the first or after the last that counts."""
+    runs = above(curve, 0.5)
+    counted = [run for run in runs if run[1] - run[0] >= BRIEF_S]
+    if not counted:
+        return runs
+    return [run for run in runs if counted[0][0] <= run[0] <= counted[-1][0]]
+
+
+def _ends(curve: Curve, stays: list[Run], end: float) -> tuple[Moment | None, Moment | None, bool]:
+    """Arrival, departure, and whether she was seen to leave. No departure while the last thing believed is that she is there."""
+    if not stays:
+        return None, None, False
+    arrived = arrival(curve, stays[0])
+    left = departure(curve, stays[-1])
+    gone = bool(np.any(curve.on[curve.at >= stays[-1][1]] < 1.0 - SURE))
+    if stays[-1][1] >= end and not gone:
+        return arrived, None, False
+    return arrived, left, gone
+
+
+def _spans(curve: Curve) -> tuple[Span, ...]:
+    """Three-valued presence, as stretches that cover the window."""
+    marks: list[tuple[float, float, Presence]] = [(a, b, "on") for a, b in above(curve, SURE)]
+    marks += [(a, b, "off") for a, b in above(Curve(curve.at, 1.0 - curve.on), SURE)]
+    spans: list[Span] = []
+    at = _ms(float(curve.at[0]))
+    for start, stop, state in sorted(marks):
+        a, b = _ms(start), _ms(stop)
+        if a > at:
+            spans.append(Span(start=at, end=a, state="unknown"))
+        if b > a:
+            spans.append(Span(start=a, end=b, state=state))
+            at = b
+    if (last := _ms(float(curve.at[-1]))) > at:
+        spans.append(Span(start=at, end=last, state="unknown"))
+    return tuple(spans)
+
+
+def _tally(witness: Witness) -> Tally:
+    seen = witness.observed
+    counts = {name: int((witness.mask >> bit & 1).sum()) for bit, name in enumerate(credibility.NAMES)}
+    return Tally(
+        fixes=len(seen.fixes.at),
+        checks=len(seen.checks),
+        device_events=len(seen.events),
+        statuses=len(seen.statuses),
+        flags={name: counts[name] for name in sorted(counts) if counts[name]},
+    )
+
+
+def _share(coverage: Coverage) -> float | None:
+    return round(coverage.monitored_ms / coverage.expected_ms, 6) if coverage.expected_ms else None
+
+
+def _moment(moment: Moment | None) -> Moment | None:
+    if moment is None:
+        return None
+    return Moment(best=_ms(moment.best), earliest=_ms(moment.earliest), latest=_ms(moment.latest))
+
+
+def _ms(seconds_: float) -> float:
+    return round(seconds_, 3)

@@ -1,0 +1,125 @@
+"""Explanation: one sentence for a person, in English and Chinese: what was seen, by which evidence, what is missing, what to
+look at.
+
+Only plain templates of facts that the outcome holds anyway, so that the sentence can never say more than the figures.
+"""
+
+from geofence.coverage import Coverage
+from geofence.outcome import Cause, Finding, Sentence, Tally, Verdict
+from geofence.plan import Scene
+from geofence.verdict import Reading
+from geofence.witness import Witness
+
+_CAUSE_EN: dict[Cause, str] = {
+    "ingest_outage": "our own reception was down",
+    "no_device": "nothing is paired",
+    "permission_off": "the phone was not allowed to share its position",
+    "phone_offline": "the phone was offline",
+    "power_save": "the phone was saving power",
+    "poor_accuracy": "the positions were too inaccurate",
+    "suspect": "the evidence is not credible",
+    "delayed": "data may still arrive",
+    "silent": "nothing was sent",
+}
+_CAUSE_ZH: dict[Cause, str] = {
+    "ingest_outage": "接收服务中断",
+    "no_device": "未配对任何设备",
+    "permission_off": "手机未授权定位",
+    "phone_offline": "手机离线",
+    "power_save": "手机处于省电模式",
+    "poor_accuracy": "定位精度不足",
+    "suspect": "证据不可信",
+    "delayed": "数据可能尚未到达",
+    "silent": "没有上报数据",
+}
+_VERDICT_EN: dict[Verdict, str] = {
+    "pending": "Not settled yet",
+    "verified": "Verified",
+    "partial": "Partly proven",
+    "contradicted": "Contradicted: we saw that the service did not happen here",
+    "unknown": "Undecided",
+}
+_VERDICT_ZH: dict[Verdict, str] = {
+    "pending": "尚未结案",
+    "verified": "已核实",
+    "partial": "部分得到证实",
+    "contradicted": "与证据矛盾：服务未在此处进行",
+    "unknown": "无法判定",
+}
+_FINDING_EN: dict[Finding, str] = {
+    "wrong_site": "she was at another known site instead",
+    "spoof_suspected": "the positions look made up",
+    "clock_skew": "the phone's clock is wrong",
+    "conflicting_evidence": "evidence contradicts itself",
+}
+_FINDING_ZH: dict[Finding, str] = {
+    "wrong_site": "服务人员当时在另一个已知地点",
+    "spoof_suspected": "定位疑似伪造",
+    "clock_skew": "手机时钟不准",
+    "conflicting_evidence": "证据相互矛盾",
+}
+
+
+def explain(
+    scene: Scene, witness: Witness, reading: Reading, verdict: Verdict, findings: tuple[Finding, ...], tally: Tally
+) -> Sentence:
+    """The sentence of one outcome."""
+    planned = _minutes(scene.visit.ends_at - scene.visit.starts_at)
+    best, low, high = (_minutes(s) for s in (reading.on_site.best, reading.on_site.lower, reading.on_site.upper))
+    strong = sum(anchor.strong for anchor in witness.anchors)
+    en_by, zh_by = [], []
+    for count, one, many, chinese in (
+        (tally.fixes, "position", "positions", "条定位"),
+        (tally.checks, "check", "checks", "次签到签退"),
+        (tally.device_events, "device event", "device events", "条设备事件"),
+    ):
+        if count:
+            en_by.append(f"{count} {one if count == 1 else many}")
+            zh_by.append(f"{count} {chinese}")
+    en = [f"{_VERDICT_EN[verdict]}: " if verdict != "contradicted" else f"{_VERDICT_EN[verdict]}; "]
+    zh = [f"{_VERDICT_ZH[verdict]}；" if verdict == "contradicted" else f"{_VERDICT_ZH[verdict]}："]
+    if en_by:
+        en.append(f"on site for {best} of {planned} planned minutes (between {low} and {high}) by {_and_en(en_by)}")
+        zh.append(f"依据{'、'.join(zh_by)}，在场 {best} 分钟（{low} 至 {high} 分钟），计划 {planned} 分钟")
+    else:
+        en.append(f"there is no evidence at all for the {planned} planned minutes")
+        zh.append(f"计划的 {planned} 分钟内没有任何证据")
+    if strong:
+        en.append(f", {strong} of them tied to the home")
+        zh.append(f"，其中 {strong} 条与住所绑定")
+    missing_en, missing_zh = _missing(reading.coverage)
+    en.append(missing_en)
+    zh.append(missing_zh)
+    named = [finding for finding in findings if finding in _FINDING_EN]
+    if named:
+        en.append("; " + _and_en([_FINDING_EN[finding] for finding in named]))
+        zh.append("；" + "，".join(_FINDING_ZH[finding] for finding in named))
+    return Sentence(en="".join(en) + ".", zh="".join(zh) + "。")
+
+
+def _missing(coverage: Coverage) -> tuple[str, str]:
+    """What of the visit nobody saw, and the cause of most of it."""
+    if not coverage.expected_ms:
+        return "; it has not begun", "；尚未开始"
+    unseen = coverage.expected_ms - coverage.monitored_ms
+    if not unseen:
+        return "; every minute was seen", "；全程均有监测"
+    by_cause: dict[Cause, float] = {}
+    for gap in coverage.gaps:
+        by_cause[gap.cause] = by_cause.get(gap.cause, 0.0) + gap.end - gap.start
+    worst = max(by_cause, key=lambda cause: (by_cause[cause], cause))
+    minutes = _minutes(unseen / 1000.0)
+    return (
+        f"; {minutes} minutes were not seen, mostly because {_CAUSE_EN[worst]}",
+        f"；{minutes} 分钟未被监测到，主要原因：{_CAUSE_ZH[worst]}",
+    )
+
+
+def _and_en(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def _minutes(seconds: float) -> str:
+    """Whole minutes, or one decimal below ten."""
+    minutes = seconds / 60.0
+    return f"{minutes:.0f}" if minutes >= 10.0 or minutes == 0.0 else f"{minutes:.1f}"

@@ -1,0 +1,69 @@
+"""Likelihood: how much more likely one position report is if the worker is on site than if she is away, in log-odds.
+
+The formula, and why. A report lies at signed distance d from the fence (negative inside); its error per axis is σ. Errors have a
+logistic distribution, G(x) = 1 / (1 + e^(-1.702 x)): within 0.01 of the Gaussian in the middle and with an exponential tail, since
+phones err far more often than a Gaussian allows.
+
+1. σ² = floor² + (inflation · accuracy / 1.515)²: the reported radius holds 68 % of a two-dimensional error, which is 1.515 σ
+   (Rayleigh distribution); phones understate it, and no phone beats the floor.
+2. The share of the error that lies over the fence, a box of thickness t across and width w along:
+   overlap = [G((d + t) / σ) - G(d / σ)] · [2 G(w / 2σ) - 1].
+   With a flat prior of the true position this is the probability of being inside (Play Services decides by it alone).
+3. A flat prior is wrong for people: who is away is away at any scale alike, so the density of her position at distance δ =
+   max(d, 0) is κ / 2π(δ² + σ²) per square metre (a share κ for each factor e of distance), and not as flat as a field. Hence the
+   bonus for small fences, without which a house smaller than the error could never be believed:
+   llr = logit(overlap) + log(1 + 2π(δ² + σ²) / (κ · area)).
+   At the outline of a fence much larger than the error both terms vanish: a precise report decides exactly there.
+4. Worse accuracy must never make "on site" easier. For a given point the part of llr above zero may only shrink as σ grows:
+   it is held below what the best phone would say there, and fades as 1 / (1 + (σ / vague)²). A report that a perfect phone would
+   call off can at most say nothing.
+5. Both ends are cut: no single report is better than the rate of gross errors.
+"""
+
+import numpy as np
+
+from geofence.evidence import Floats
+from geofence.plane import Fence
+from geofence.policy import Policy
+
+RAYLEIGH_68 = 1.515
+"""sqrt(-2 ln 0.317): the radius that holds 68.3 % of a two-dimensional Gaussian, in σ of one axis."""
+
+
+def sigma(accuracy_m: Floats, policy: Policy) -> Floats:
+    """Error per axis that a reported 68 % radius stands for, metres; a missing radius is the policy's default."""
+    radius = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m)
+    return np.hypot(policy.sigma_floor_m, np.maximum(radius, 0.0) * (policy.sigma_inflation / RAYLEIGH_68))
+
+
+def overlap(fence: Fence, distance_m: Floats, sigma_m: Floats) -> Floats:
+    """Share of the error of each report that lies over the fence."""
+    across = _logistic((distance_m + fence.thickness_m) / sigma_m) - _logistic(distance_m / sigma_m)
+    along = 2.0 * _logistic(fence.width_m / (2.0 * sigma_m)) - 1.0
+    return np.clip(across * along, 1e-12, 1.0 - 1e-12)
+
+
+def llr(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> Floats:
+    """Log-likelihood ratio, on site against away, of each report taken alone."""
+    raw = ratio(fence, distance_m, sigma_m, policy)
+    best = ratio(fence, distance_m, np.full_like(distance_m, policy.sigma_floor_m), policy)
+    held = np.minimum(raw, np.maximum(best, 0.0))
+    faded = np.where(held > 0.0, held / (1.0 + (sigma_m / policy.vague_sigma_m) ** 2), held)
+    return np.clip(faded, -policy.llr_off_max, policy.llr_on_max)
+
+
+def rivalry(ours: Fence, theirs: Fence, our_distance_m: Floats, their_distance_m: Floats, sigma_m: Floats) -> Floats:
+    """Log-likelihood ratio of each position, our site against a neighbouring one: which of two fences would draw it."""
+    here = np.log(overlap(ours, our_distance_m, sigma_m) / ours.area_m2)
+    return here - np.log(overlap(theirs, their_distance_m, sigma_m) / theirs.area_m2)
+
+
+def ratio(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> Floats:
+    share = overlap(fence, distance_m, sigma_m)
+    spread = np.maximum(distance_m, 0.0) ** 2 + sigma_m**2
+    bonus = np.log1p(2.0 * np.pi * spread / (policy.away_share_per_efold * fence.area_m2))
+    return np.log(share / (1.0 - share)) + bonus
+
+
+def _logistic(x: Floats) -> Floats:
+    return 1.0 / (1.0 + np.exp(-1.702 * np.clip(x, -40.0, 40.0)))

@@ -1,0 +1,180 @@
+"""Posterior: from what each piece of evidence says to P(on site) over the visit's window.
+
+1. All observations go through the chain of `presence`, forward and backward. Flagged fixes count for little. Home activity
+   counts only in a window in which something of the worker herself was seen: residents move too.
+2. Between two fixes of which one says on and the other away, the moment of crossing follows from the geometry: the way to the fence
+   over the speed of approach, since who arrives stops inside (see `_crossing`).
+3. Each stay that comes out of this is looked at as a whole. Its fixes, taken together, have a mean position; its error is
+   s² = σ² / n + bias², with n the independent fixes and a bias that no number of fixes removes, so evidence near a fence saturates.
+   That position, with the check-ins and credentials of the stay, decides how surely the stay was here and not at a neighbour or
+   at a place that nobody told us of; P is multiplied by it. The plan's prior enters here once, and not once a fix.
+4. A stay in which no evidence speaks for on site is the plan's own shadow, and is capped at "don't know".
+"""
+
+from math import exp, log
+
+import numpy as np
+from msgspec import Struct
+
+from geofence import likelihood, presence
+from geofence.curve import Curve, Run, above
+from geofence.evidence import Floats, Ints
+from geofence.plan import Scene
+from geofence.plane import fence_of
+from geofence.policy import Policy
+from geofence.witness import Witness
+
+NODE_S = 60.0
+"""Silences are filled with nodes this far apart, so that the curve shows how certainty decays within them."""
+BRIDGE_S = 900.0
+"""Geometry tells when a fence was crossed between fixes at most this far apart; beyond it nobody knows what happened between."""
+STIR_S = 300.0
+"""Home activity closer together than this is one and the same activity."""
+
+
+class Posterior(Struct, frozen=True, eq=False):
+    """P(on site) over the window, and how sure each stay is to have been here."""
+
+    curve: Curve
+    stays: tuple[Run, ...]
+    """Where the chain alone believes in on site."""
+    sureness: tuple[float, ...]
+    """Of each stay."""
+
+
+def believe(scene: Scene, witness: Witness, window: tuple[float, float], policy: Policy) -> Posterior:
+    """P(on site) over a window, from all the evidence in it."""
+    at, llr, fix_index = _nodes(scene, witness, window, policy)
+    state = presence.start(scene.visit, window[0], policy)
+    curve = _crossing(Curve(at, presence.smooth(state, at, llr, scene.visit, policy)), fix_index, witness, policy)
+    stays = above(curve, 0.5)
+    sureness = [_sureness(scene, witness, stay, policy) for stay in stays]
+    on = curve.on.copy()
+    for (start, end), sure in zip(stays, sureness, strict=True):
+        inside = (curve.at >= start) & (curve.at <= end)
+        on[inside] *= sure
+    return Posterior(curve=Curve(curve.at, on), stays=tuple(stays), sureness=tuple(sureness))
+
+
+def observations(witness: Witness, policy: Policy) -> tuple[presence.Observations, Ints]:
+    """All observations in the order of time; with each, the index of its fix or -1."""
+    llr = np.where(witness.credible, witness.llr, witness.llr * policy.flagged_weight)
+    anchors = witness.anchors
+    told = bool((llr > 0.0).any() or any(anchor.llr > 0.0 for anchor in anchors))
+    stirred = witness.activity if told else witness.activity[:0]
+    share = np.minimum(1.0, np.diff(stirred, prepend=-np.inf) / STIR_S)
+    at = np.concatenate((witness.fixes.at, [anchor.at for anchor in anchors], stirred))
+    value = np.concatenate((llr, [anchor.llr for anchor in anchors], policy.llr_home_activity * share))
+    index = np.full(len(at), -1, dtype=np.int64)
+    index[: len(llr)] = np.arange(len(llr))
+    order = np.argsort(at, kind="stable")
+    return presence.Observations(at=at[order], llr=value[order], fix=index[order] >= 0), index[order]
+
+
+def _nodes(scene: Scene, witness: Witness, window: tuple[float, float], policy: Policy) -> tuple[Floats, Floats, Ints]:
+    """Observations, and empty nodes at the plan's edges, the window's edges and within silences."""
+    seen, index = observations(witness, policy)
+    llr = presence.temper(seen, -np.inf, policy)
+    edges = [window[0], scene.visit.starts_at, scene.visit.ends_at, window[1]]
+    known = np.concatenate((seen.at, [edge for edge in edges if window[0] <= edge <= window[1]]))
+    order = np.argsort(known, kind="stable")
+    at = known[order]
+    silence = np.diff(at)
+    extra = [
+        np.linspace(at[i], at[i + 1], int(silence[i] / NODE_S) + 1)[1:-1]
+        for i in np.flatnonzero(silence > 2 * NODE_S).tolist()
+        if not _is_crossing(int(order[i]), int(order[i + 1]), seen, float(silence[i]))
+    ]
+    fill = np.concatenate(extra) if extra else np.empty(0)
+    everything = np.concatenate((known, fill))
+    order = np.argsort(everything, kind="stable")
+    padding = len(everything) - len(seen.at)
+    return (
+        everything[order],
+        np.concatenate((llr, np.zeros(padding)))[order],
+        np.concatenate((index, np.full(padding, -1, dtype=np.int64)))[order],
+    )
+
+
+def _is_crossing(a: int, b: int, seen: presence.Observations, silence_s: float) -> bool:
+    """Whether two neighbouring nodes are fixes of which one says on and the other away."""
+    count = len(seen.at)
+    return bool(
+        silence_s <= BRIDGE_S and a < count and b < count and seen.fix[a] and seen.fix[b] and seen.llr[a] * seen.llr[b] < 0.0
+    )
+
+
+def _crossing(curve: Curve, fix_index: Ints, witness: Witness, policy: Policy) -> Curve:
+    """Put nodes into intervals in which P turns over, where the geometry says that the fence was crossed."""
+    turned = np.flatnonzero(
+        (np.abs(np.diff(curve.on)) > 0.3) & (np.diff(curve.at) > 15.0) & (fix_index[:-1] >= 0) & (fix_index[1:] >= 0)
+    )
+    at: list[float] = []
+    on: list[float] = []
+    for i in turned.tolist():
+        arriving = bool(curve.on[i] < curve.on[i + 1])
+        away, there = (fix_index[i], fix_index[i + 1]) if arriving else (fix_index[i + 1], fix_index[i])
+        length = float(curve.at[i + 1] - curve.at[i])
+        # Time between the fix outside and the fence: at the speed of approach, but at the latest when she was seen inside.
+        speed = _approach_mps(witness, int(away), -1 if arriving else 1, length, int(there))
+        outside = max(float(witness.distance[away]), 0.0)
+        spent = min(outside / speed, 0.97 * length)
+        spread = min(max(float(witness.sigma[away]) / speed, 0.1 * length), 0.45 * length)
+        middle = float(curve.at[i]) + spent if arriving else float(curve.at[i + 1]) - spent
+        low, high = float(curve.on[i]), float(curve.on[i + 1])
+        for offset, share in ((-spread, 0.1), (0.0, 0.5), (spread, 0.9)):
+            place = middle + offset
+            if curve.at[i] < place < curve.at[i + 1]:
+                at.append(place)
+                on.append(low + share * (high - low))
+    if not at:
+        return curve
+    spot = np.searchsorted(curve.at, at)
+    return Curve(np.insert(curve.at, spot, at), np.insert(curve.on, spot, on))
+
+
+def _approach_mps(witness: Witness, away: int, beyond: int, length_s: float, there: int) -> float:
+    """How fast the worker went towards the fence, from the fix outside and the one beyond it.
+
+    Never slower than would bring her from the one fix to the other in time.
+    """
+    least = max(float(witness.distance[away] - min(witness.distance[there], 0.0)) / length_s, 0.3)
+    further = away + beyond
+    if 0 <= further < len(witness.fixes.at):
+        gone = abs(float(witness.fixes.at[further] - witness.fixes.at[away]))
+        if 0.0 < gone <= 300.0:
+            return max(least, float(witness.distance[further] - witness.distance[away]) / gone)
+    return least
+
+
+def _sureness(scene: Scene, witness: Witness, stay: Run, policy: Policy) -> float:
+    """Probability that a stay was at this site and not at a place like it."""
+    start, end = stay
+    anchors = [anchor.llr for anchor in witness.anchors if start - 60.0 <= anchor.at <= end + 60.0]
+    inside = np.flatnonzero((witness.fixes.at >= start) & (witness.fixes.at <= end))
+    weight = np.where(witness.credible[inside], 1.0, policy.flagged_weight) / witness.sigma[inside] ** 2
+    spoke = bool((witness.llr[inside] > 0.0).any()) or any(llr > 0.0 for llr in anchors)
+    if not spoke:
+        return 0.5
+    if not len(inside) or weight.sum() <= 0.0:
+        return 1.0
+    gaps = np.diff(witness.fixes.at[inside], prepend=-np.inf)
+    independent = float(np.minimum(1.0, gaps / policy.correlation_s).sum())
+    east = float(np.average(witness.east[inside], weights=weight))
+    north = float(np.average(witness.north[inside], weights=weight))
+    variance = float(np.average(witness.sigma[inside] ** 2, weights=weight))
+    error = np.array([(variance / independent + policy.bias_m**2) ** 0.5])
+    point = (np.array([east]), np.array([north]))
+    ours = witness.fence.distance(*point)
+    odds = float(likelihood.ratio(witness.fence, ours, error, policy)[0]) + sum(anchors)
+    odds += log((1.0 - policy.neighbour_prior) / policy.neighbour_prior)
+    against = 0.0
+    for site in scene.neighbours:
+        if site.id == scene.site.id:
+            continue
+        fence = fence_of(site, witness.plane)
+        theirs = float(likelihood.rivalry(witness.fence, fence, ours, fence.distance(*point), error)[0]) + sum(anchors)
+        planned = any(o.site == site.id and o.starts_at < end and o.ends_at > start for o in scene.others)
+        prior = 0.5 if planned else policy.neighbour_prior
+        against += exp(-min(max(theirs + log((1.0 - prior) / prior), -30.0), 30.0))
+    return 1.0 / (1.0 + exp(-min(max(odds, -30.0), 30.0)) + against)

@@ -1,0 +1,182 @@
+"""Verdict: the answer for one visit and its findings, from presence, duration and coverage.
+
+    not over, or late data may still come                                        pending
+    covered, on site long enough by best and lower bound, on credible evidence   verified
+    covered, seen away, upper bound below the least service                      contradicted
+    lower bound at least the least service                                       partial
+    everything else                                                              unknown
+
+Losing evidence may make a verdict unknown; it must never turn `verified` into `contradicted` or back. That holds by
+construction, and not by luck: let C_on be the planned seconds covered by any report that taken alone speaks for on site (flags
+aside, at the longest horizon), and C_off those covered by any report that taken alone speaks clearly against. Both can only
+shrink when evidence is lost. `verified` requires C_on ≥ half the plan and C_off < half; `contradicted` requires C_off ≥ half and
+C_on < half. So from verified, C_off stays below half: no contradiction; to verified, C_on was at least half before: it was no
+contradiction.
+"""
+
+import numpy as np
+from msgspec import Struct
+
+from geofence import credibility, likelihood
+from geofence.coverage import Coverage
+from geofence.evidence import Floats
+from geofence.intervals import covered, intersect, length, ms
+from geofence.outcome import Finding, Moment, Seconds, Verdict
+from geofence.plan import Scene
+from geofence.plane import fence_of
+from geofence.policy import Policy
+from geofence.witness import Witness
+
+CLEARLY_OFF = -3.0
+"""Log-odds below which a report taken alone is a clear no: one in twenty."""
+CLEAR_SHARE = 0.5
+"""Half of the plan: see the law above."""
+SPOOF_SHARE = 0.05
+"""Share of flagged fixes from which a person should look: a lone outlier is an outlier."""
+
+
+class Reading(Struct, frozen=True):
+    """What presence, duration and coverage came to."""
+
+    arrived_at: Moment | None
+    left_at: Moment | None
+    on_site: Seconds
+    coverage: Coverage
+    decided_departure: bool
+    """The worker was seen to be gone, and not only not seen."""
+
+
+def decide(scene: Scene, witness: Witness, reading: Reading, policy: Policy, now: float) -> Verdict:
+    """The verdict."""
+    visit = scene.visit
+    settled = now >= visit.ends_at + policy.late_wait_s
+    verdict = _settled(scene, witness, reading, policy)
+    if settled:
+        return verdict
+    complete = reading.coverage.monitored_ms == reading.coverage.expected_ms
+    if now >= visit.ends_at and verdict == "verified" and reading.decided_departure and complete:
+        return verdict
+    return "pending"
+
+
+def _settled(scene: Scene, witness: Witness, reading: Reading, policy: Policy) -> Verdict:
+    planned_s = scene.visit.ends_at - scene.visit.starts_at
+    enough = reading.coverage.monitored_ms >= policy.coverage_target * reading.coverage.expected_ms
+    speaks_on, speaks_off = clear_shares(scene, witness, policy)
+    on_site = reading.on_site
+    if (
+        enough
+        and on_site.best >= policy.on_site_best_share * planned_s
+        and on_site.lower >= policy.on_site_lower_share * planned_s
+        and speaks_on >= CLEAR_SHARE > speaks_off
+    ):
+        return "verified"
+    if enough and on_site.upper < policy.proven_min_s and speaks_off >= CLEAR_SHARE > speaks_on:
+        return "contradicted"
+    return "partial" if on_site.lower >= policy.proven_min_s else "unknown"
+
+
+def clear_shares(scene: Scene, witness: Witness, policy: Policy) -> tuple[float, float]:
+    """Shares of the plan that are covered by reports which, each taken alone, speak for on site, and clearly against it."""
+    visit = scene.visit
+    plan = [(ms(visit.starts_at), ms(visit.ends_at))]
+    longest = longest_horizon_s(policy)
+    anchors_at = np.array([anchor.at for anchor in witness.anchors])
+    anchors_llr = np.array([anchor.llr for anchor in witness.anchors])
+    at, llr = np.concatenate((witness.fixes.at, anchors_at)), np.concatenate((witness.llr, anchors_llr))
+
+    def share(chosen: Floats) -> float:
+        return length(intersect(plan, covered(chosen, np.full(len(chosen), longest)))) / length(plan)
+
+    return share(at[llr > 0.0]), share(at[llr <= CLEARLY_OFF])
+
+
+def longest_horizon_s(policy: Policy) -> float:
+    """The longest that any evidence stays informative."""
+    return max(policy.horizon_moving_s, policy.horizon_still_s, policy.horizon_home_s, policy.horizon_significant_s)
+
+
+def find(scene: Scene, witness: Witness, reading: Reading, verdict: Verdict, policy: Policy, now: float) -> tuple[Finding, ...]:
+    """All findings that apply, in the order of the contract."""
+    visit = scene.visit
+    planned_s = visit.ends_at - visit.starts_at
+    over = now >= visit.ends_at
+    settled = verdict != "pending"
+    arrived, left, on_site = reading.arrived_at, reading.left_at, reading.on_site
+    found: list[Finding] = []
+    if arrived and arrived.best > visit.starts_at + policy.punctuality_s and arrived.earliest > visit.starts_at:
+        found.append("late_arrival")
+    if over and left and left.best < visit.ends_at - policy.punctuality_s and left.latest < visit.ends_at:
+        found.append("early_departure")
+    if settled and arrived and on_site.upper < policy.on_site_best_share * planned_s:
+        found.append("short_service")
+    if on_site.lower > planned_s and on_site.best > planned_s + policy.punctuality_s:
+        found.append("over_service")
+    if verdict == "contradicted":
+        found.append("no_show")
+    if over and on_site.best < policy.on_site_best_share * planned_s and _elsewhere(scene, witness, policy):
+        found.append("wrong_site")
+    found.extend(_missing_checks(scene, witness, settled, policy))
+    if settled and reading.coverage.monitored_ms < policy.coverage_target * reading.coverage.expected_ms:
+        found.append("low_coverage")
+    if _spoofed(witness, policy):
+        found.append("spoof_suspected")
+    if (witness.mask & credibility.CLOCK_SKEW).any():
+        found.append("clock_skew")
+    if _conflicts(witness, policy):
+        found.append("conflicting_evidence")
+    return tuple(found)
+
+
+def _missing_checks(scene: Scene, witness: Witness, settled: bool, policy: Policy) -> list[Finding]:
+    kinds = {check.kind for check in witness.observed.checks if check.visit in (None, scene.visit.id)}
+    if policy.checks_expected == "never" or (policy.checks_expected == "when_used" and not kinds):
+        return []
+    found: list[Finding] = []
+    if "in" not in kinds and (settled or "out" in kinds):
+        found.append("missing_check_in")
+    if "out" not in kinds and settled:
+        found.append("missing_check_out")
+    return found
+
+
+def _elsewhere(scene: Scene, witness: Witness, policy: Policy) -> bool:
+    """Whether the worker spent the least service at another known site, in planned time that no other visit of hers explains."""
+    visit, fixes = scene.visit, witness.fixes
+    use = witness.credible & witness.precise & (fixes.at >= visit.starts_at) & (fixes.at < visit.ends_at)
+    for site in scene.neighbours:
+        if site.id == visit.site:
+            continue
+        fence = fence_of(site, witness.plane)
+        free = use.copy()
+        for other in scene.others:
+            if other.site == site.id:
+                free &= ~((fixes.at >= other.starts_at - policy.punctuality_s) & (fixes.at < other.ends_at + policy.punctuality_s))
+        if free.any():
+            theirs = fence.distance(witness.east[free], witness.north[free])
+            sigma = witness.sigma[free]
+            there = (likelihood.llr(fence, theirs, sigma, policy) > 0.0) & (
+                likelihood.rivalry(witness.fence, fence, witness.distance[free], theirs, sigma) < 0.0
+            )
+            seen = covered(fixes.at[free][there], witness.horizon[free][there])
+            if length(seen) >= ms(policy.proven_min_s):
+                return True
+    return False
+
+
+def _spoofed(witness: Witness, policy: Policy) -> bool:
+    """Whether more than a lone outlier looks like intent."""
+    suspect = (witness.mask & credibility.SPOOF) != 0
+    return bool(suspect.sum() >= 3 and suspect.mean() >= SPOOF_SHARE)
+
+
+def _conflicts(witness: Witness, policy: Policy) -> bool:
+    """Whether a strong sign at the home and credible, precise fixes close to it in time say the opposite of each other."""
+    use = witness.credible & witness.precise
+    for anchor in witness.anchors:
+        if anchor.strong:
+            near = use & (np.abs(witness.fixes.at - anchor.at) <= policy.horizon_moving_s)
+            against = witness.llr[near] <= CLEARLY_OFF if anchor.llr > 0 else witness.llr[near] > 0.0
+            if against.sum() > 0 and against.mean() > 0.5:
+                return True
+    return False

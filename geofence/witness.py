@@ -1,0 +1,216 @@
+"""Witness: what each piece of evidence says about one visit, before time and plan are taken into account.
+
+The steps, in order: put the evidence into one canonical order (so that its order of arrival cannot matter), keep what lies in the
+visit's window, measure each fix against the fence, flag what is not credible, and turn checks and device events into anchors:
+moments with a log-likelihood ratio of their own. What residents may have caused as well (home activity) is kept apart.
+"""
+
+from typing import TypeVar
+
+import numpy as np
+from msgspec import Struct
+
+from geofence import credibility, likelihood
+from geofence.evidence import Bools, Check, DeviceEvent, Fixes, Floats, Ints, Observed, Status
+from geofence.plan import Scene
+from geofence.plane import Fence, Plane, fence_of, plane_of
+from geofence.policy import Policy
+
+HOME_METHODS = frozenset({"qr", "nfc", "ble", "pin"})
+"""Check methods whose counterpart is fixed at the home."""
+ACTIVITY = frozenset({"motion", "occupied", "open", "close", "power", "lock", "unlock"})
+"""Device events that somebody inside causes."""
+STANDBY_W = 5.0
+"""A plug below this power feeds nobody's work."""
+SIGNIFICANT_MODES = frozenset({"significant", "quiet", "manual"})
+"""Reporting modes in which a phone is silent while it is still."""
+
+Report = TypeVar("Report", Check, DeviceEvent, Status)
+
+
+class Anchor(Struct, frozen=True):
+    """A moment at which a check or a device event speaks for itself. `covers_s` is how long it stays informative."""
+
+    at: float
+    llr: float
+    covers_s: float
+    strong: bool
+    """Made by something that is fixed at the home, and so no claim of the phone alone."""
+
+
+class Witness(Struct, frozen=True, eq=False):
+    """The evidence of one window, each fix with what it says taken alone."""
+
+    observed: Observed
+    plane: Plane
+    fence: Fence
+    fixes: Fixes
+    east: Floats
+    north: Floats
+    distance: Floats
+    sigma: Floats
+    llr: Floats
+    """Of each fix, flags aside."""
+    mask: Ints
+    credible: Bools
+    precise: Bools
+    """Good enough to tell on from off."""
+    horizon: Floats
+    """How long each fix stays informative, seconds."""
+    anchors: tuple[Anchor, ...]
+    activity: Floats
+    """Moments of home activity that no other known visit explains."""
+
+
+def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: Policy) -> Witness:
+    """Weigh all the evidence in a window, taken alone."""
+    observed = canonical(observed, window)
+    fixes = observed.fixes
+    plane = plane_of(scene.site)
+    fence = fence_of(scene.site, plane)
+    east, north = plane.east_north(fixes.lon, fixes.lat)
+    distance = fence.distance(east, north)
+    sigma = likelihood.sigma(fixes.accuracy_m, policy)
+    mask = credibility.masks(fixes, policy)
+    radius = np.where(np.isnan(fixes.accuracy_m), policy.accuracy_default_m, fixes.accuracy_m)
+    return Witness(
+        observed=observed,
+        plane=plane,
+        fence=fence,
+        fixes=fixes,
+        east=east,
+        north=north,
+        distance=distance,
+        sigma=sigma,
+        llr=likelihood.llr(fence, distance, sigma, policy),
+        mask=mask,
+        credible=mask == 0,
+        precise=radius <= policy.accuracy_max_m,
+        horizon=_horizons(fixes, east, north, sigma, policy),
+        anchors=_anchors(scene, observed, plane, fence, policy),
+        activity=_activity(scene, observed),
+    )
+
+
+def canonical(observed: Observed, window: tuple[float, float]) -> Observed:
+    """The evidence in a window in the order of (at, source, content), each report once. Statuses before it still hold within it."""
+    low, high = window
+    return Observed(
+        fixes=_canonical_fixes(observed.fixes, low, high),
+        checks=_canonical_reports(observed.checks, low, high),
+        events=_canonical_reports(observed.events, low, high),
+        statuses=_canonical_reports(observed.statuses, -np.inf, high),
+    )
+
+
+def _canonical_reports(reports: tuple[Report, ...], low: float, high: float) -> tuple[Report, ...]:
+    once = {(r.at, r.source, r.identity): r for r in reports if low <= r.at < high}
+    return tuple(once[key] for key in sorted(once))
+
+
+def _canonical_fixes(fixes: Fixes, low: float, high: float) -> Fixes:
+    sources = tuple(sorted(fixes.sources))
+    rank = np.array([sources.index(source) for source in fixes.sources], dtype=np.int64)
+    source = rank[fixes.source] if len(rank) else fixes.source
+    keep = np.flatnonzero((fixes.at >= low) & (fixes.at < high))
+    columns = (fixes.lat[keep], fixes.lon[keep], fixes.accuracy_m[keep], fixes.received_at[keep], source[keep], fixes.at[keep])
+    if np.any(np.diff(columns[-1]) <= 0.0):
+        order = np.lexsort(columns)
+        same = np.ones(max(len(order) - 1, 0), dtype=bool)
+        for column in (*columns[:3], *columns[4:]):
+            a, b = column[order[1:]], column[order[:-1]]
+            same &= (a == b) | ((a != a) & (b != b))
+        # Sorted by receipt last, so that the first receipt of a repeated report stays.
+        keep = keep[order[np.concatenate(([True], ~same))]] if len(order) else keep
+    if len(keep) == len(fixes.at) and np.array_equal(keep, np.arange(len(keep))) and sources == fixes.sources:
+        return fixes
+    return Fixes(
+        sources=sources,
+        source=source[keep],
+        at=fixes.at[keep],
+        received_at=fixes.received_at[keep],
+        lon=fixes.lon[keep],
+        lat=fixes.lat[keep],
+        accuracy_m=fixes.accuracy_m[keep],
+        altitude_m=fixes.altitude_m[keep],
+        speed_mps=fixes.speed_mps[keep],
+        heading_deg=fixes.heading_deg[keep],
+        mock=fixes.mock[keep],
+        ping=fixes.ping[keep],
+        mode=tuple(fixes.mode[i] for i in keep.tolist()) if fixes.mode else (),
+    )
+
+
+def _horizons(fixes: Fixes, east: Floats, north: Floats, sigma: Floats, policy: Policy) -> Floats:
+    """How long each fix stays informative: by its mode, else by whether its phone was moving when it was made."""
+    speed = fixes.speed_mps.copy()
+    for source in range(len(fixes.sources)):
+        own = np.flatnonzero(fixes.source == source)
+        if len(own) < 2:
+            continue
+        # Without a reported speed: the way from the fix before, less what the error alone explains.
+        way = np.hypot(np.diff(east[own]), np.diff(north[own])) - (sigma[own[1:]] + sigma[own[:-1]])
+        travelled = np.maximum(way, 0.0) / np.maximum(np.diff(fixes.at[own]), 1.0)
+        travelled = np.concatenate((travelled[:1], travelled))
+        speed[own] = np.where(np.isnan(speed[own]), travelled, speed[own])
+    moving = speed >= policy.moving_mps
+    horizon = np.where(moving, policy.horizon_moving_s, policy.horizon_still_s)
+    if fixes.mode:
+        significant = np.array([mode in SIGNIFICANT_MODES for mode in fixes.mode])
+        horizon[significant] = policy.horizon_significant_s
+    return horizon
+
+
+def _anchors(scene: Scene, observed: Observed, plane: Plane, fence: Fence, policy: Policy) -> tuple[Anchor, ...]:
+    visit = scene.visit
+    elsewhere = {other.id for other in scene.others if other.site != visit.site}
+    ours = {device.source for device in scene.devices if device.site == visit.site}
+    anchors = []
+    for check in observed.checks:
+        strength = _check_llr(check, policy)
+        if check.visit in elsewhere:
+            if check.method in HOME_METHODS:
+                anchors.append(Anchor(check.at, -strength, policy.horizon_home_s, strong=True))
+        elif check.visit is None or check.visit == visit.id:
+            own, covers_s = _check_fix(check, plane, fence, policy)
+            if check.method in HOME_METHODS or check.method == "phone":
+                anchors.append(Anchor(check.at, strength, policy.horizon_home_s, strong=True))
+            else:
+                anchors.append(Anchor(check.at, strength + own, covers_s, strong=False))
+    for event in observed.events:
+        if event.worker == visit.worker or event.credential == visit.worker:
+            here = event.source in ours
+            anchors.append(Anchor(event.at, policy.llr_credential * (1 if here else -1), policy.horizon_home_s, strong=True))
+    return tuple(sorted(anchors, key=lambda anchor: (anchor.at, anchor.llr, anchor.covers_s)))
+
+
+def _check_llr(check: Check, policy: Policy) -> float:
+    if check.method in HOME_METHODS:
+        return policy.llr_check_home
+    return policy.llr_check_phone if check.method == "phone" else policy.llr_check_app
+
+
+def _check_fix(check: Check, plane: Plane, fence: Fence, policy: Policy) -> tuple[float, float]:
+    """What a check's own coordinates say, and how long they stay informative."""
+    if check.lon is None or check.lat is None:
+        return 0.0, 0.0
+    accuracy = np.array([np.nan if check.accuracy_m is None else check.accuracy_m])
+    east, north = plane.east_north(np.array([check.lon]), np.array([check.lat]))
+    llr = likelihood.llr(fence, fence.distance(east, north), likelihood.sigma(accuracy, policy), policy)
+    vague = (policy.accuracy_default_m if np.isnan(accuracy[0]) else accuracy[0]) > policy.accuracy_max_m
+    return float(llr[0]), 0.0 if vague else policy.horizon_still_s
+
+
+def _activity(scene: Scene, observed: Observed) -> Floats:
+    """When the home stirred and neither another known worker nor a named person is the likelier reason."""
+    ours = {device.source for device in scene.devices if device.site == scene.visit.site}
+    stirred = [
+        event.at
+        for event in observed.events
+        if event.source in ours
+        and event.kind in ACTIVITY
+        and event.worker is None
+        and not (event.kind == "power" and (event.value is None or event.value < STANDBY_W))
+        and not any(rival.starts_at <= event.at < rival.ends_at for rival in scene.rivals)
+    ]
+    return np.array(stirred, dtype=np.float64)
