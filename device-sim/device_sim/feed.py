@@ -41,6 +41,8 @@ class Said(Struct, frozen=True):
     payload: dict[str, Any]
     retain: bool = False
     counted: bool = True
+    credible: bool = True
+    """The truth about it, as of a fix."""
     after_s: float = 0.0
     """How much later than made the network has it: a will comes when the broker has lost patience."""
 

@@ -152,4 +152,5 @@ def _event(topic: str, event: Noticed) -> Said:
 
 def _status(topic: str, at: float, state: str, after_s: float = 0.0, stamp: float | None = None) -> Said:
     claimed = at if stamp is None else stamp
-    return Said(at, claimed, f"{topic}/status", {"at": rfc3339(claimed), "state": state}, True, False, after_s)
+    payload = {"at": rfc3339(claimed), "state": state}
+    return Said(at, claimed, f"{topic}/status", payload, retain=True, counted=False, after_s=after_s)

@@ -230,7 +230,8 @@ def _check(check: Check, track: Track, row: int, faults: tuple[Fault, ...], work
     if method == "app" and worker.phone.owntracks is None and not _within(faults, "permission_off", moment):
         payload["lon"], payload["lat"] = round(float(track.lon[row]), 7), round(float(track.lat[row]), 7)
         payload["accuracy_m"] = round(float(track.accuracy_m[row]), 1)
-    return Said(moment, at, f"{base}/check", payload, counted=worker.phone.owntracks is None)
+    credible = bool(track.credible[row])
+    return Said(moment, at, f"{base}/check", payload, counted=worker.phone.owntracks is None, credible=credible)
 
 
 def _statuses(rng: np.random.Generator, worker: Worker, trail: Trail, faults: tuple[Fault, ...], base: str) -> list[Said]:
@@ -244,10 +245,14 @@ def _statuses(rng: np.random.Generator, worker: Worker, trail: Trail, faults: tu
         at = round((moment if stamp is None else stamp) + skew, 3)
         if owntracks is not None:
             if fields["state"] == "offline":
-                said.append(Said(moment, int(at), f"{owntracks}", {"_type": "lwt", "tst": int(at)}, False, False, after_s))
+                said.append(Said(moment, int(at), owntracks, {"_type": "lwt", "tst": int(at)}, counted=False, after_s=after_s))
+            elif moment > start:
+                android = {"hib": 0, "bo": 0, "loc": -4 if fields["permission"] == "denied" else 0, "ps": int(fields["power_save"])}
+                payload = {"_type": "status", "tst": int(at), "android": android}
+                said.append(Said(moment, int(at), f"{owntracks}/status", payload, counted=False))
             return
         payload = {"at": rfc3339(at), **fields}
-        said.append(Said(moment, at, topic, payload, True, stamp is None, after_s))
+        said.append(Said(moment, at, topic, payload, retain=True, counted=stamp is None, after_s=after_s))
 
     start = float(trail.t[0])
     usual: dict[str, Any] = {"permission": "always", "power_save": False, "app_version": version}

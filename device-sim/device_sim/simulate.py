@@ -172,16 +172,30 @@ def _truth(
     phones: list[Feed],
     devices: tuple[Feed, ...],
 ) -> tuple[truth.Truth, ...]:
-    named_by_homes: dict[str, list[float]] = {}
+    shown = _shown_by_homes(made, devices, trails)
+    told = []
+    for worker, own, conduct, fault, walked, feed in zip(made.workers, visits, conducts, faults, trails, phones, strict=True):
+        seen = truth.witness(feed, shown[worker.id])
+        told += [truth.tell(v, c, made.homes[v.home], walked, seen, fault) for v, c in zip(own, conduct, strict=True)]
+    return tuple(told)
+
+
+def _shown_by_homes(made: World, devices: tuple[Feed, ...], trails: list[Trail]) -> dict[str, list[float]]:
+    """When homes showed each worker: by her credential, or by stirring while she was in and nobody lives there by day."""
+    shown: dict[str, list[float]] = {worker.id: [] for worker in made.workers}
+    stirred: dict[str, list[float]] = {}
     for feed in devices:
         for said in feed.said:
             if "worker" in said.payload:
-                named_by_homes.setdefault(said.payload["worker"], []).append(said.at)
-    told = []
-    for worker, own, conduct, fault, walked, feed in zip(made.workers, visits, conducts, faults, trails, phones, strict=True):
-        seen = truth.witness(feed, named_by_homes.get(worker.id, []))
-        told += [truth.tell(v, c, made.homes[v.home], walked, seen, fault) for v, c in zip(own, conduct, strict=True)]
-    return tuple(told)
+                shown[said.payload["worker"]].append(said.at)
+            elif said.payload.get("kind") in ("motion", "power"):
+                stirred.setdefault(feed.source.partition("-")[2], []).append(said.at)
+    for worker, walked in zip(made.workers, trails, strict=True):
+        for home, stay in household.stays(worker.id, worker.homes, walked):
+            if not made.homes[home].residents:
+                moments = stirred.get(made.homes[home].id.partition("-")[2], [])
+                shown[worker.id] += [at for at in moments if stay.start <= at < stay.end]
+    return shown
 
 
 def _stream(seed: int, *names: object) -> np.random.Generator:

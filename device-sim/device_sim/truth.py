@@ -1,9 +1,11 @@
 """Truth: what really happened in each visit, and how much of it the reports that were really made can show.
 
 - `on_site` is where the worker was: within the fence, and not inside some other home that the fence also covers.
-- Evidence covers `[at, at + horizon)`: a fix 120 s while moving and 300 s while still, a check 300 s, what a home noticed 600 s.
-  Only evidence that can tell on from off covers: a fix with a radius of at most ACCURACY_LIMIT_M that is credible, and home events
-  that name the worker. What the phone still held at the end of the day is not evidence; what it delivered late is.
+- Evidence covers `[at, at + horizon)`: a fix 120 s while moving, 300 s while still, 1200 s from a phone that says that it reports
+  significant changes only; a check with the app's own fix 300 s; a check made at the home, or what the home noticed, 600 s.
+- Only evidence that can tell on from off covers: a fix with a radius of at most ACCURACY_LIMIT_M that is credible, a home event
+  that names the worker, and motion or power in a home without residents while she is inside. What the phone never delivered is
+  not evidence; what it delivered late is.
 - Every other second of `[starts_at, ends_at)` and `[arrival, departure)` has one cause, the first that applies in CAUSES.
 
 All times are seconds since 1970 UTC. The arithmetic is written here from the definition and shares nothing with the engine.
@@ -14,7 +16,7 @@ from typing import Literal
 import numpy as np
 from msgspec import Struct
 
-from device_sim.feed import Feed
+from device_sim.feed import Feed, Said
 from device_sim.homes import Home
 from device_sim.phone import spans_of
 from device_sim.roster import Visit
@@ -23,7 +25,7 @@ from device_sim.town import Floats
 from device_sim.trail import ELSEWHERE, Trail
 from device_sim.trouble import Conduct, Fault
 
-MOVING_S, STILL_S, CHECK_S, HOME_SIDE_S = 120.0, 300.0, 300.0, 600.0
+MOVING_S, STILL_S, SIGNIFICANT_S, HOME_SIDE_S = 120.0, 300.0, 1200.0, 600.0
 ACCURACY_LIMIT_M = 150.0
 """Between the 60 m of a bad fix and the 500 m of a cell: no simulated fix is near it."""
 TOLERANCE_S = 1800.0
@@ -59,7 +61,7 @@ class Truth(Struct, frozen=True):
     faults: tuple[str, ...]
 
 
-class Witness(Struct, frozen=True):
+class Witness(Struct, frozen=True, kw_only=True):
     """All that one worker's evidence covers on a day, as spans, made once and cut for each visit."""
 
     covered: tuple[Span, ...]
@@ -68,16 +70,31 @@ class Witness(Struct, frozen=True):
 
 
 def witness(phone: Feed, home_side: list[float]) -> Witness:
-    """From what was delivered of one phone, and the moments at which homes named its worker."""
+    """From what was delivered of one phone, and the moments at which homes showed its worker."""
     track = phone.track
     sent = np.unique(phone.order[phone.order >= 0])
     at, horizon = track.at[sent], np.where(track.still[sent], STILL_S, MOVING_S)
+    if phone.mode == "significant":
+        horizon = np.full(len(sent), SIGNIFICANT_S)
     credible, poor = track.credible[sent], track.accuracy_m[sent] > ACCURACY_LIMIT_M
-    checks = [phone.said[~k].at for k in np.unique(phone.order[phone.order < 0]) if phone.said[~k].topic.endswith("/check")]
-    good = credible & ~poor
-    spans = _spans(at[good], horizon[good]) + [(t, t + CHECK_S) for t in checks] + [(t, t + HOME_SIDE_S) for t in home_side]
-    shaky = credible & poor
-    return Witness(tuple(union(spans)), tuple(_spans(at[shaky], horizon[shaky])), tuple(_spans(at[~credible], horizon[~credible])))
+    good, shaky = credible & ~poor, credible & poor
+    checks = [
+        _check_span(phone.said[~k]) for k in np.unique(phone.order[phone.order < 0]) if phone.said[~k].topic.endswith("/check")
+    ]
+    spans = _spans(at[good], horizon[good]) + checks + [(t, t + HOME_SIDE_S) for t in home_side]
+    return Witness(
+        covered=tuple(union(spans)),
+        poor=tuple(_spans(at[shaky], horizon[shaky])),
+        suspect=tuple(_spans(at[~credible], horizon[~credible])),
+    )
+
+
+def _check_span(check: Said) -> Span:
+    """A code at the home's door shows the worker there; the app's check is as good as the fix that came with it."""
+    if check.payload["method"] != "app":
+        return check.at, check.at + HOME_SIDE_S
+    good = check.payload.get("accuracy_m", ACCURACY_LIMIT_M + 1) <= ACCURACY_LIMIT_M and check.credible
+    return check.at, check.at + (STILL_S if good else 0.0)
 
 
 def tell(visit: Visit, conduct: Conduct, home: Home, trail: Trail, seen: Witness, faults: tuple[Fault, ...]) -> Truth:
