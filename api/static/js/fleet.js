@@ -1,0 +1,221 @@
+/**
+ * What the desk knows: sites, workers, newest positions, the visits of these hours, open alerts.
+ *
+ * Rules kept here:
+ *
+ * - One copy, filled by HTTP and kept current by the live stream. Views read it and are told what kind of thing changed.
+ * - Views are told at most twice a second, however fast events come.
+ * - Missing events are not guessed at: everything is fetched again.
+ */
+
+import { all, get, Problem } from "./client.js";
+import { distance } from "./geo.js";
+import { follow } from "./live.js";
+
+const TELL_EACH_MS = 500;
+const SILENT_AFTER_S = 900;
+const TAIL_S = 600;
+const TAIL_MAX = 40;
+const TAIL_JUMP_M = 1500; // A tail that jumps so far is a lie about the way between.
+const VISITS_BACK_MS = 12 * 3_600_000;
+const VISITS_AHEAD_MS = 12 * 3_600_000;
+const RUNNING_GRACE_MS = 30 * 60_000;
+
+export const fleet = {
+  settings: { coverage_target: 0.95 },
+  sites: new Map(),
+  workers: new Map(),
+  positions: new Map(),
+  visits: new Map(),
+  alerts: new Map(),
+  tails: new Map(),
+  stream: "connecting",
+  loaded: false,
+  failure: null,
+};
+
+const listeners = new Set();
+let dirty = new Set();
+let teller = null;
+
+/** `listener(kinds)` with kinds of: sites workers positions visits alerts devices stream. Answers a function that ends it. */
+export function subscribe(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export async function start() {
+  await refetch();
+  follow({
+    onEvent: take,
+    onState(state) {
+      fleet.stream = state;
+      tellNow("stream");
+    },
+    onMissed: () => refetch(),
+  });
+}
+
+/** Fetches everything again. Positions come first: they are what the desk looks at. */
+export async function refetch() {
+  try {
+    fleet.settings = { ...fleet.settings, ...(await settings()) };
+    await Promise.all([fetchSites(), fetchWorkers(), fetchPositions(), fetchAlerts()]);
+    fleet.loaded = true;
+    fleet.failure = null;
+    tellNow("sites", "workers", "positions", "alerts", "devices");
+    await fetchVisits();
+    tellNow("visits");
+  } catch (failure) {
+    if (!(failure instanceof Problem) && !(failure instanceof TypeError) && !(failure instanceof DOMException)) throw failure;
+    fleet.failure = failure;
+    tellNow("stream");
+  }
+}
+
+export function workerName(id) {
+  return fleet.workers.get(id)?.name || id;
+}
+
+export function siteName(id) {
+  return fleet.sites.get(id)?.properties?.name || id;
+}
+
+export function siteZone(id) {
+  return fleet.sites.get(id)?.properties?.timezone || deskZone();
+}
+
+/** The zone of most sites: what `today` means to this desk. */
+export function deskZone() {
+  const counts = new Map();
+  for (const site of fleet.sites.values()) {
+    const zone = site.properties?.timezone;
+    if (zone) counts.set(zone, (counts.get(zone) ?? 0) + 1);
+  }
+  const [zone] = [...counts].sort((a, b) => b[1] - a[1])[0] ?? [Intl.DateTimeFormat().resolvedOptions().timeZone];
+  return zone;
+}
+
+/** on, off, unknown or silent. Someone between visits who reports is travelling or off: nothing is undecided then. */
+export function workerState(position, now) {
+  if (!position || position.online === false || ageOf(position, now) > SILENT_AFTER_S) return "silent";
+  if (position.presence === "on") return "on";
+  return position.visit && position.presence === "unknown" ? "unknown" : "off";
+}
+
+export function ageOf(position, now) {
+  return (now - position.atMs) / 1000;
+}
+
+/** The visit that a site or a worker is in now, or null: planned for now, or begun and not yet left. */
+export function runningVisit(visits, now) {
+  const running = [...visits].filter((visit) => {
+    const [starts, ends] = [Date.parse(visit.starts_at), Date.parse(visit.ends_at)];
+    return starts <= now && (now < ends || (now < ends + RUNNING_GRACE_MS && visit.outcome?.arrived_at && !visit.outcome.left_at));
+  });
+  return running.sort((a, b) => Date.parse(b.starts_at) - Date.parse(a.starts_at))[0] ?? null;
+}
+
+/** on, off, unknown or idle: is the one who should be here now, here? */
+export function siteState(visit) {
+  if (!visit) return "idle";
+  const position = fleet.positions.get(visit.worker);
+  if (position?.visit === visit.id) return position.presence;
+  return visit.outcome?.presence?.at(-1)?.state ?? "unknown";
+}
+
+/** `{worker, lon, lat, atMs, …properties}` of a position Feature. */
+export function positionOf(feature) {
+  const [lon, lat] = feature.geometry.coordinates;
+  return { ...feature.properties, lon, lat, atMs: Date.parse(feature.properties.at) };
+}
+
+export function isOpen(alert) {
+  return !alert.acknowledged_at && !alert.cleared;
+}
+
+/** Repaints what depends on nothing but the passing of time and the reader's language. */
+export function tellNow(...kinds) {
+  for (const kind of kinds) dirty.add(kind);
+  clearTimeout(teller);
+  teller = null;
+  tell();
+}
+
+async function settings() {
+  return get("settings").catch((failure) => {
+    if (failure instanceof Problem && failure.status === 404) return {};
+    throw failure;
+  });
+}
+
+async function fetchSites() {
+  const features = await all("sites", { limit: 500 });
+  fleet.sites = new Map(features.map((site) => [siteId(site), { ...site, id: siteId(site) }]));
+}
+
+function siteId(site) {
+  return site.id ?? site.properties.id;
+}
+
+async function fetchWorkers() {
+  const workers = await all("workers", { limit: 500 });
+  fleet.workers = new Map(workers.map((worker) => [worker.id, worker]));
+}
+
+async function fetchPositions() {
+  const features = await all("positions", { limit: 500 });
+  fleet.positions = new Map();
+  for (const feature of features) takePosition(feature);
+}
+
+async function fetchAlerts() {
+  const alerts = await all("alerts", { limit: 500 }, { max: 1000 });
+  fleet.alerts = new Map(alerts.map((alert) => [alert.id, alert]));
+}
+
+async function fetchVisits() {
+  const now = Date.now();
+  const from = new Date(now - VISITS_BACK_MS).toISOString();
+  const to = new Date(now + VISITS_AHEAD_MS).toISOString();
+  const visits = await all("visits", { from, to, limit: 500 });
+  fleet.visits = new Map(visits.map((visit) => [visit.id, visit]));
+}
+
+function take(kind, data) {
+  if (data === null) return;
+  const things = Array.isArray(data) ? data : (data.features ?? data.items ?? [data]);
+  for (const thing of things) {
+    if (kind === "position") takePosition(thing);
+    else if (kind === "visit") fleet.visits.set(thing.id, { ...fleet.visits.get(thing.id), ...thing });
+    else if (kind === "alert") fleet.alerts.set(thing.id, { ...fleet.alerts.get(thing.id), ...thing });
+  }
+  const name = { position: "positions", visit: "visits", alert: "alerts", device: "devices" }[kind];
+  if (name) tellSoon(name);
+}
+
+function takePosition(feature) {
+  if (!feature.geometry) return;
+  const position = positionOf(feature);
+  fleet.positions.set(position.worker, position);
+  const tail = (fleet.tails.get(position.worker) ?? []).filter((point) => position.atMs - point.atMs < TAIL_S * 1000);
+  const last = tail.at(-1);
+  if (last && position.atMs <= last.atMs) return;
+  const here = { at: [position.lon, position.lat], atMs: position.atMs };
+  const jumped = last && distance(last.at, here.at) > TAIL_JUMP_M;
+  fleet.tails.set(position.worker, jumped ? [here] : [...tail, here].slice(-TAIL_MAX));
+}
+
+function tellSoon(kind) {
+  dirty.add(kind);
+  teller ??= setTimeout(() => {
+    teller = null;
+    requestAnimationFrame(tell);
+  }, TELL_EACH_MS);
+}
+
+function tell() {
+  const kinds = dirty;
+  dirty = new Set();
+  if (kinds.size) for (const listener of [...listeners]) listener(kinds);
+}

@@ -1,0 +1,135 @@
+/**
+ * Every word that the dashboard says, in English and Chinese: `t("path.to.text", {n: 3})`.
+ *
+ * Verdicts, findings, causes and flags are keyed by the words of the contract. A key without a text shows as itself, so that a newer
+ * server's new finding is still readable.
+ */
+
+const TEXTS = {
+  en: {
+    app: { skip: "Skip to content", menu: "Views", theme: "Theme", language: "中文", languageHint: "切换到中文" },
+    theme: { auto: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" },
+    nav: { live: "Live", visits: "Visits", coverage: "Coverage", alerts: "Alerts", devices: "Devices" },
+    stream: { connecting: "Connecting", live: "Live", waiting: "Reconnecting" },
+    unit: { s: "{n} s", min: "{n} min", h: "{n} h", d: "{n} d", hmin: "{h} h {min} min", m: "{n} m", km: "{n} km", kmh: "{n} km/h", ago: "{age} ago" },
+    common: {
+      loading: "Loading", retry: "Try again", failed: "That did not work", search: "Search", all: "All", worker: "Worker", site: "Site", service: "Service",
+      visit: "Visit", device: "Device", more: "Load more", today: "Today", previous: "Previous day", next: "Next day", day: "Day", close: "Close",
+      zone: "Times in {zone}", zoneEach: "Times in each site’s own zone", shown: "{n} shown", back: "Back", unknownId: "Not found", customer: "Customer",
+      cancel: "Cancel", notFound: "There is no such page", notFoundHint: "The address may be old. The live map is a good place to start again.",
+    },
+    key: { title: "API key", ask: "This server wants a key. It is kept in this browser only.", wrong: "The server refused that key.", label: "Key", ok: "Continue", hint: "Find it as token in the ready file, or as SITEWATCH_API_KEY." },
+    state: { on: "On site", off: "Travelling or off", unknown: "Cannot tell", silent: "Offline or stale" },
+    online: { online: "Online", offline: "Offline", never: "Never heard" },
+    live: {
+      search: "Search worker, site or visit", sort: "Sort", sortName: "Name", sortState: "State", sortAge: "Last report", noWorkers: "No workers yet",
+      noWorkersHint: "Put workers, sites and visits through POST /v1/plans, or start a simulated fleet with sitewatch up --sim.", noMatch: "Nobody matches",
+      noMatchHint: "Change the search or the state filter.", noPosition: "No position yet", follow: "Follow", following: "Following", fit: "Show whole fleet", lastFix: "Last fix",
+      accuracy: "Accuracy", speed: "Speed", battery: "Battery", mode: "Mode", today: "Visits today", noVisits: "No visit planned today", at: "at {site}", trail: "Trail of the last 2 hours",
+      mapMissing: "The map’s files are not built", mapMissingHint: "Run: uv sync --reinstall-package sitewatch. Lists and reports work without the map.",
+      noWebgl: "This browser cannot draw the map", noWebglHint: "It needs WebGL 2. Lists and reports work without it.", unplanned: "No visit now", sites: "{n} sites", workers: "{n} workers", coordinates: "Coordinates", flags: "Flags",
+    },
+    fence: { on: "Worker on site", off: "Expected, not here", unknown: "Expected, cannot tell", idle: "No visit now" },
+    visits: {
+      title: "Visits", search: "Worker, site or visit", none: "No visits on this day", noneHint: "Choose another day, or put plans through POST /v1/plans.", noMatch: "No visit matches", noMatchHint: "Widen the verdicts or clear the search.",
+      planned: "Planned", arrived: "Arrived", left: "Left", onSite: "On site", coverage: "Coverage", verdict: "Verdict", findings: "Findings", course: "Course", ongoing: "still there",
+    },
+    visit: {
+      title: "Visit", planned: "Planned", arrived: "Arrived", left: "Left", onSite: "On site", coverage: "Coverage", of: "of {planned} planned", between: "{a} – {b}", target: "target {target}", monitored: "{a} of {b} seen",
+      notYet: "not yet", notSeen: "not seen", stillThere: "still there", course: "What was seen", map: "Track", causes: "Why the rest was not seen", noGaps: "Every second was seen.", evidence: "Evidence weighed",
+      fixes: "Fixes", checks: "Check-ins and check-outs", device_events: "Device events", statuses: "Status reports", flagged: "Flagged fixes", madeBy: "Engine {engine}, policy version {policy}, revision {revision}",
+      noFixes: "No position was reported in this window.", findings: "Findings", none: "None", provisional: "Provisional: the visit is not final yet.", running: "Now", noneYet: "Nothing has been judged yet. The verdict appears when the visit begins.",
+    },
+    strip: { planned: "Planned", presence: "Presence", evidence: "Evidence", coverage: "Coverage", now: "now", fix: "Fix", flagged: "Flagged fix", arrival: "arrival", departure: "departure", monitored: "Seen", errorBar: "90 % interval", notYet: "Not yet", accuracy: "±{m}", nothing: "nothing near" },
+    presence: { on: "On site", off: "Off site", unknown: "Cannot tell" },
+    verdict: { pending: "Pending", verified: "Verified", partial: "Partial", contradicted: "Contradicted", unknown: "Unknown" },
+    finding: {
+      late_arrival: "Late arrival", early_departure: "Early departure", short_service: "Short service", over_service: "Longer than planned", no_show: "No-show", wrong_site: "Wrong site", unscheduled: "Unscheduled",
+      missing_check_in: "No check-in", missing_check_out: "No check-out", low_coverage: "Low coverage", spoof_suspected: "Spoofing suspected", clock_skew: "Clock off", conflicting_evidence: "Conflicting evidence",
+    },
+    cause: {
+      ingest_outage: "Our outage", no_device: "No phone paired", permission_off: "Location not permitted", phone_offline: "Phone offline", power_save: "Power saving", poor_accuracy: "Poor accuracy", suspect: "Not credible", delayed: "May still come", silent: "Online but silent",
+    },
+    flag: { mock: "Mock location", teleport: "Impossible speed", frozen: "Frozen coordinates", stale: "Stale repeat", ping: "Stale repeat", clock_skew: "Clock off", poor_accuracy: "Poor accuracy", implausible: "Implausible", future: "Clock ahead" },
+    coverage: {
+      title: "Coverage", time: "Time coverage", visit: "Visit coverage", timeHint: "Seconds that were seen, of all seconds of visits", visitHint: "Visits that were seen for at least {target} of their time", visits: "Visits", unseen: "Not seen", byDay: "By day against {target}",
+      causes: "Not seen, by cause", hours: "hours", days7: "7 days", days14: "14 days", days30: "30 days", today: "Today", from: "From", to: "To", none: "No finished visits in this period", noneHint: "A visit counts here once it has been judged. Choose a longer period, or wait for the first visits to end.",
+      byWorker: "By worker", bySite: "By site", byService: "By service", below: "{n} below target", target: "Target", met: "met", missed: "missed by {n} points",
+    },
+    alerts: { title: "Alerts", open: "Open", done: "Acknowledged", none: "Nothing wants a person", noneHint: "Alerts appear here when a visit goes wrong: a no-show, a wrong site, an SOS button, a phone gone silent.", noneDone: "Nothing was acknowledged yet", acknowledge: "Acknowledge", acknowledged: "Acknowledged {when}", cleared: "Cleared by itself", when: "Since", what: "What", where: "Where" },
+    severity: { critical: "Critical", high: "High", warning: "Warning", medium: "Medium", low: "Low", info: "Info" },
+    alert: { sos: "SOS", no_show: "No-show", late: "Late", late_arrival: "Late arrival", wrong_site: "Wrong site", low_coverage: "Low coverage", phone_silent: "Phone silent", worker_silent: "Worker silent", silent: "Silent", device_offline: "Device offline", battery_low: "Battery low", low_battery: "Battery low", spoof_suspected: "Spoofing suspected", tamper: "Tampering", leak: "Water leak", smoke: "Smoke", left_early: "Left early", early_departure: "Early departure", contradicted: "Contradicted" },
+    devices: { title: "Devices", none: "No devices yet", noneHint: "Put devices through PUT /v1/devices/{id}; what they report appears by itself.", kind: "Kind", state: "Last state", battery: "Battery", lastHeard: "Last report", address: "Address", connection: "Connection", search: "Device, site or kind" },
+    kind: { lock: "Lock", contact: "Door contact", motion: "Motion", plug: "Plug", sos: "SOS button", gateway: "Gateway" },
+    event: { lock: "Locked", unlock: "Unlocked", open: "Open", close: "Closed", motion: "Motion", occupied: "Occupied", vacant: "Vacant", power: "{value} W", sos: "SOS pressed", leak: "Leak", smoke: "Smoke", tamper: "Tampered", battery: "Battery {value}", in: "Check-in", out: "Check-out" },
+    site: { visits: "Visits today", devices: "Devices", none: "No visit planned today", noDevices: "No device installed", fence: "Fence", radius: "Radius {m}", polygon: "Polygon", customer: "Customer", zone: "Time zone" },
+    service: { cleaning: "Cleaning", elder_care: "Elder care", child_care: "Child care", default: "Service", welfare_check: "Welfare check" },
+  },
+  zh: {
+    app: { skip: "跳到内容", menu: "视图", theme: "主题", language: "English", languageHint: "Switch to English" },
+    theme: { auto: "主题：跟随系统", light: "主题：浅色", dark: "主题：深色" },
+    nav: { live: "实时", visits: "工单", coverage: "覆盖率", alerts: "告警", devices: "设备" },
+    stream: { connecting: "连接中", live: "实时", waiting: "重新连接" },
+    unit: { s: "{n} 秒", min: "{n} 分", h: "{n} 小时", d: "{n} 天", hmin: "{h} 小时 {min} 分", m: "{n} 米", km: "{n} 公里", kmh: "{n} 公里/时", ago: "{age}前" },
+    common: {
+      loading: "加载中", retry: "重试", failed: "操作未成功", search: "搜索", all: "全部", worker: "服务人员", site: "服务地点", service: "服务", visit: "工单", device: "设备", more: "加载更多", today: "今天", previous: "前一天", next: "后一天", day: "日期", close: "关闭",
+      zone: "时间按 {zone}", zoneEach: "时间按各服务地点所在时区", shown: "显示 {n} 条", back: "返回", unknownId: "未找到", customer: "客户", cancel: "取消", notFound: "没有这个页面", notFoundHint: "地址可能已失效，可从实时地图重新开始。",
+    },
+    key: { title: "API 密钥", ask: "此服务器需要密钥。密钥只保存在本浏览器中。", wrong: "服务器拒绝了该密钥。", label: "密钥", ok: "继续", hint: "见就绪文件中的 token，或环境变量 SITEWATCH_API_KEY。" },
+    state: { on: "在现场", off: "途中或离岗", unknown: "无法判定", silent: "离线或失联" },
+    online: { online: "在线", offline: "离线", never: "从未上报" },
+    live: {
+      search: "搜索人员、地点或工单", sort: "排序", sortName: "姓名", sortState: "状态", sortAge: "最近上报", noWorkers: "还没有服务人员", noWorkersHint: "通过 POST /v1/plans 导入人员、地点和工单，或用 sitewatch up --sim 启动模拟车队。", noMatch: "没有匹配的人员", noMatchHint: "请修改搜索词或状态筛选。",
+      noPosition: "尚无定位", follow: "跟随", following: "跟随中", fit: "显示全部", lastFix: "最近定位", accuracy: "精度", speed: "速度", battery: "电量", mode: "上报模式", today: "今日工单", noVisits: "今天没有工单", at: "位于 {site}", trail: "最近 2 小时轨迹",
+      mapMissing: "地图文件尚未构建", mapMissingHint: "请运行：uv sync --reinstall-package sitewatch。列表和报表无需地图即可使用。", noWebgl: "此浏览器无法绘制地图", noWebglHint: "地图需要 WebGL 2。列表和报表仍可使用。", unplanned: "当前无工单", sites: "{n} 个地点", workers: "{n} 名人员", coordinates: "坐标", flags: "异常标记",
+    },
+    fence: { on: "人员在现场", off: "应到未到", unknown: "应到，无法判定", idle: "当前无工单" },
+    visits: { title: "工单", search: "人员、地点或工单", none: "这一天没有工单", noneHint: "请选择其他日期，或通过 POST /v1/plans 导入计划。", noMatch: "没有匹配的工单", noMatchHint: "请放宽结论筛选或清空搜索。", planned: "计划", arrived: "到达", left: "离开", onSite: "在场时长", coverage: "覆盖率", verdict: "结论", findings: "发现", course: "过程", ongoing: "仍在现场" },
+    visit: {
+      title: "工单", planned: "计划时间", arrived: "到达", left: "离开", onSite: "在场时长", coverage: "监测覆盖率", of: "计划 {planned}", between: "{a} – {b}", target: "目标 {target}", monitored: "已监测 {a}，共 {b}", notYet: "尚未", notSeen: "未见到", stillThere: "仍在现场", course: "监测过程", map: "轨迹",
+      causes: "未监测到的原因", noGaps: "全程均已监测。", evidence: "采用的证据", fixes: "定位", checks: "签到与签退", device_events: "设备事件", statuses: "状态上报", flagged: "被标记的定位", madeBy: "引擎 {engine}，策略版本 {policy}，第 {revision} 次判定", noFixes: "该时段没有定位上报。", findings: "发现", none: "无",
+      provisional: "暂定结果：工单尚未最终判定。", running: "现在", noneYet: "尚未判定。服务开始后将显示结论。",
+    },
+    strip: { planned: "计划", presence: "在场", evidence: "证据", coverage: "覆盖", now: "现在", fix: "定位", flagged: "被标记的定位", arrival: "到达", departure: "离开", monitored: "已监测", errorBar: "90% 区间", notYet: "尚未发生", accuracy: "±{m}", nothing: "附近无证据" },
+    presence: { on: "在现场", off: "不在现场", unknown: "无法判定" },
+    verdict: { pending: "待定", verified: "已核实", partial: "部分核实", contradicted: "不符", unknown: "无法判定" },
+    finding: { late_arrival: "迟到", early_departure: "早退", short_service: "服务时长不足", over_service: "超时服务", no_show: "未到场", wrong_site: "地点错误", unscheduled: "计划外服务", missing_check_in: "未签到", missing_check_out: "未签退", low_coverage: "覆盖率不足", spoof_suspected: "疑似伪造定位", clock_skew: "时钟偏差", conflicting_evidence: "证据矛盾" },
+    cause: { ingest_outage: "平台中断", no_device: "未绑定手机", permission_off: "定位权限关闭", phone_offline: "手机离线", power_save: "省电模式", poor_accuracy: "精度过低", suspect: "数据不可信", delayed: "可能迟到的数据", silent: "在线但无上报" },
+    flag: { mock: "模拟定位", teleport: "速度不可能", frozen: "坐标冻结", stale: "过期重发", ping: "过期重发", clock_skew: "时钟偏差", poor_accuracy: "精度过低", implausible: "不合理", future: "时钟超前" },
+    coverage: {
+      title: "覆盖率", time: "时间覆盖率", visit: "工单覆盖率", timeHint: "已监测秒数占全部服务秒数的比例", visitHint: "覆盖率不低于 {target} 的工单占比", visits: "工单数", unseen: "未监测", byDay: "每日覆盖率与 {target} 目标", causes: "未监测时长（按原因）", hours: "小时", days7: "7 天", days14: "14 天", days30: "30 天", today: "今天", from: "从", to: "到",
+      none: "该时段没有已判定的工单", noneHint: "工单判定后才计入统计。请选择更长的时段，或等待首批工单结束。", byWorker: "按人员", bySite: "按地点", byService: "按服务", below: "{n} 个未达标", target: "目标", met: "已达标", missed: "差 {n} 个百分点",
+    },
+    alerts: { title: "告警", open: "待处理", done: "已确认", none: "没有需要处理的事项", noneHint: "出现未到场、地点错误、SOS 呼叫或手机失联等情况时，告警会显示在这里。", noneDone: "还没有已确认的告警", acknowledge: "确认", acknowledged: "{when} 已确认", cleared: "已自动解除", when: "发生时间", what: "事项", where: "对象" },
+    severity: { critical: "紧急", high: "高", warning: "警告", medium: "中", low: "低", info: "提示" },
+    alert: { sos: "SOS 呼叫", no_show: "未到场", late: "迟到", late_arrival: "迟到", wrong_site: "地点错误", low_coverage: "覆盖率不足", phone_silent: "手机失联", worker_silent: "人员失联", silent: "失联", device_offline: "设备离线", battery_low: "电量低", low_battery: "电量低", spoof_suspected: "疑似伪造定位", tamper: "设备被拆动", leak: "漏水", smoke: "烟雾", left_early: "早退", early_departure: "早退", contradicted: "不符" },
+    devices: { title: "设备", none: "还没有设备", noneHint: "通过 PUT /v1/devices/{id} 登记设备，上报的状态会自动显示。", kind: "类型", state: "最近状态", battery: "电量", lastHeard: "最近上报", address: "地址", connection: "连接", search: "设备、地点或类型" },
+    kind: { lock: "门锁", contact: "门磁", motion: "人体感应", plug: "智能插座", sos: "SOS 按钮", gateway: "网关" },
+    event: { lock: "已上锁", unlock: "已开锁", open: "打开", close: "关闭", motion: "有人移动", occupied: "有人", vacant: "无人", power: "{value} 瓦", sos: "SOS 已按下", leak: "漏水", smoke: "烟雾", tamper: "被拆动", battery: "电量 {value}", in: "签到", out: "签退" },
+    site: { visits: "今日工单", devices: "设备", none: "今天没有工单", noDevices: "没有安装设备", fence: "围栏", radius: "半径 {m}", polygon: "多边形", customer: "客户", zone: "时区" },
+    service: { cleaning: "保洁", elder_care: "养老护理", child_care: "育儿", default: "服务", welfare_check: "探访" },
+  },
+};
+
+const LANGUAGE = "sitewatch.language";
+let current = localStorage.getItem(LANGUAGE) ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
+
+export function language() {
+  return current;
+}
+
+/** For Intl: English with the day before the month and 24 hours, as an operations desk writes it. */
+export function locale() {
+  return current === "zh" ? "zh-CN" : "en-GB";
+}
+
+export function setLanguage(chosen) {
+  current = chosen;
+  localStorage.setItem(LANGUAGE, chosen);
+}
+
+export function t(path, parameters = {}) {
+  const text = path.split(".").reduce((node, key) => node?.[key], TEXTS[current]);
+  if (typeof text !== "string") return path.split(".").pop().replaceAll("_", " ");
+  return text.replace(/\{(\w+)\}/g, (hole, name) => (name in parameters ? String(parameters[name]) : hole));
+}

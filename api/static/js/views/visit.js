@@ -1,0 +1,190 @@
+/** One visit: the verdict in a sentence, the figures with their error bars, the timeline strip, and where the worker was. */
+
+import { all, get, Problem } from "../client.js";
+import { h, replace } from "../dom.js";
+import { fleet, positionOf, siteName, siteZone } from "../fleet.js";
+import { clock, clockWithSeconds, day, duration, percent, zoneName } from "../format.js";
+import { fence, line, point, points } from "../geo.js";
+import { language, t } from "../i18n.js";
+import { createMap, NoMap } from "../map.js";
+import { timelineStrip, windowOf } from "../strip.js";
+import { CAUSES, emptyState, errorState, findingChips, loadingState, siteLink, verdictBadge, workerLink } from "../widgets.js";
+
+const FIXES_MAX = 20_000;
+const REFETCH_MS = 15_000;
+
+export function mount(root, route) {
+  const view = { root, id: route.params.id, visit: null, evidence: { fixes: [], marks: [] }, map: null, strip: null, stop: new AbortController(), fetchedAt: 0 };
+  replace(root, loadingState());
+  load(view);
+  return {
+    update: (kinds) => kinds.has("visits") && refresh(view),
+    unmount() {
+      view.stop.abort();
+      view.strip?.stop();
+      view.map?.remove();
+    },
+  };
+}
+
+async function load(view) {
+  const { signal } = view.stop;
+  try {
+    view.visit = await get(`visits/${encodeURIComponent(view.id)}`, {}, { signal });
+    if (!view.text) buildPage(view);
+    paint(view);
+    view.evidence = await fetchEvidence(view.visit, signal);
+    view.fetchedAt = Date.now();
+    paint(view);
+    drawTrack(view);
+  } catch (failure) {
+    if (signal.aborted) return;
+    const gone = failure instanceof Problem && failure.status === 404;
+    replace(view.root, gone ? emptyState(t("common.unknownId"), failure.message, h("a", { class: "button", href: "#/visits" }, t("nav.visits"))) : errorState(failure, () => load(view)));
+    view.text = null;
+  }
+}
+
+async function fetchEvidence(visit, signal) {
+  const { from, to } = windowOf(visit);
+  const span = { from: new Date(from).toISOString(), to: new Date(to).toISOString() };
+  const features = await all(`workers/${encodeURIComponent(visit.worker)}/track`, { ...span, limit: 10_000 }, { signal, max: FIXES_MAX });
+  return { fixes: features.map((feature) => ({ ...positionOf(feature), flags: feature.properties.flags ?? [] })), marks: [] };
+}
+
+/** The outcome comes with the stream at once; its evidence is fetched again at a calmer rate. */
+function refresh(view) {
+  const newer = fleet.visits.get(view.id);
+  if (!newer || !view.visit || newer.outcome?.version === view.visit.outcome?.version) return;
+  view.visit = newer;
+  paint(view);
+  if (Date.now() - view.fetchedAt > REFETCH_MS) load(view);
+}
+
+function buildPage(view) {
+  view.text = h("div", { class: "text" });
+  view.canvas = h("div", { class: "map" });
+  replace(view.root, h("div", { class: "visit" }, view.text, h("section", { class: "stage", "aria-label": t("visit.map") }, view.canvas)));
+  placeMap(view);
+}
+
+async function placeMap(view) {
+  try {
+    view.map = await createMap(view.canvas, { settings: fleet.settings, onPick: (thing) => thing.site && (location.hash = `#/sites/${encodeURIComponent(thing.site)}`) });
+    if (view.stop.signal.aborted) return view.map.remove();
+    drawTrack(view);
+  } catch (failure) {
+    if (!(failure instanceof NoMap)) throw failure;
+    replace(view.canvas, emptyState(t("live.mapMissing"), t("live.mapMissingHint")));
+  }
+}
+
+function drawTrack(view) {
+  const site = fleet.sites.get(view.visit.site);
+  if (!view.map || !site) return;
+  const { fixes } = view.evidence;
+  const shape = fence(site);
+  view.map.set("fences", [{ type: "Feature", geometry: shape, properties: { site: site.id, title: siteName(site.id), state: "on", selected: true } }]);
+  const good = fixes.filter((fix) => !fix.flags.length);
+  view.map.set("trail", good.length > 1 ? [line(good.map((fix) => [fix.lon, fix.lat]))] : []);
+  view.map.set("fixes", fixes.map((fix) => point([fix.lon, fix.lat], { flagged: fix.flags.length > 0, title: [clockWithSeconds(fix.atMs, siteZone(site.id)), ...fix.flags.map((flag) => t(`flag.${flag}`))].join(" · ") })));
+  if (view.fitted === fixes.length > 0) return;
+  view.fitted = fixes.length > 0;
+  view.map.fit([...points(shape), ...near(fixes, points(shape)[0])], { maxZoom: 18 });
+}
+
+/** The way there may be long: the map opens on the last part of it. */
+function near(fixes, [lon, lat]) {
+  return fixes.filter((fix) => Math.abs(fix.lon - lon) < 0.006 && Math.abs(fix.lat - lat) < 0.004).map((fix) => [fix.lon, fix.lat]);
+}
+
+function paint(view) {
+  const { visit, evidence } = view;
+  const zone = siteZone(visit.site);
+  view.strip?.stop();
+  view.strip = timelineStrip({ visit, evidence, zone, onTime: (at) => probe(view, at) });
+  const scrolled = view.text.scrollTop;
+  replace(view.text, headline(visit, zone), figures(visit, zone), stripSection(view), details(visit));
+  view.text.scrollTop = scrolled;
+}
+
+function headline(visit, zone) {
+  const outcome = visit.outcome;
+  const explanation = outcome.explanation?.[language()];
+  return h(
+    "header",
+    { class: "section" },
+    h("div", { class: "crumb" }, h("a", { href: "#/visits" }, t("visits.title")), ` / ${visit.id}`),
+    h("div", { class: "headline" }, h("h1", {}, workerLink(visit.worker), " · ", siteLink(visit.site)), verdictLarge(outcome.verdict)),
+    h("div", { class: "muted" }, `${t(`service.${visit.service}`)} · ${day(Date.parse(visit.starts_at), zone)} · ${t("common.zone", { zone: zoneName(zone, Date.parse(visit.starts_at)) })}`),
+    h("p", { class: "explanation" }, outcome.version ? explanation : t("visit.noneYet")),
+    outcome.findings.length ? h("p", { class: "chips", style: { "margin-top": "8px" } }, findingChips(outcome.findings)) : null,
+  );
+}
+
+function verdictLarge(verdict) {
+  const badge = verdictBadge(verdict);
+  badge.classList.add("large");
+  return badge;
+}
+
+function figures(visit, zone) {
+  const outcome = visit.outcome;
+  const planned = (Date.parse(visit.ends_at) - Date.parse(visit.starts_at)) / 1000;
+  const isRunning = outcome.verdict === "pending" && Date.parse(visit.ends_at) > Date.now();
+  const missing = t(isRunning || outcome.verdict === "pending" ? "visit.notYet" : "visit.notSeen");
+  const left = outcome.left_at ? momentText(outcome.left_at, zone) : { value: outcome.arrived_at && isRunning ? t("visit.stillThere") : missing };
+  return h(
+    "div",
+    { class: "figures" },
+    figure(t("visit.planned"), `${clock(Date.parse(visit.starts_at), zone)}–${clock(Date.parse(visit.ends_at), zone)}`, duration(planned)),
+    figure(t("visit.arrived"), ...Object.values(outcome.arrived_at ? momentText(outcome.arrived_at, zone) : { value: missing })),
+    figure(t("visit.left"), ...Object.values(left)),
+    figure(t("visit.onSite"), duration(outcome.on_site_s.best), t("visit.between", { a: duration(outcome.on_site_s.lower), b: duration(outcome.on_site_s.upper) })),
+    figure(t("visit.coverage"), percent(outcome.coverage), `${t("visit.monitored", { a: duration(outcome.monitored_s), b: duration(outcome.expected_s) })} · ${t("visit.target", { target: percent(fleet.settings.coverage_target) })}`),
+  );
+}
+
+function momentText(moment, zone) {
+  return { value: clock(Date.parse(moment.best), zone), note: t("visit.between", { a: clockWithSeconds(Date.parse(moment.earliest), zone), b: clockWithSeconds(Date.parse(moment.latest), zone) }) };
+}
+
+function figure(term, value, note) {
+  return h("div", {}, h("div", { class: "term" }, term), h("div", { class: "value" }, value), h("div", { class: "note" }, note ?? " "));
+}
+
+function stripSection(view) {
+  return h("section", { class: "section" }, h("h2", {}, t("visit.course")), view.strip.element);
+}
+
+function details(visit) {
+  const outcome = visit.outcome;
+  return h(
+    "div",
+    { class: "columns section" },
+    h("section", {}, h("h2", {}, t("visit.causes")), causeTable(outcome)),
+    h("section", {}, h("h2", {}, t("visit.evidence")), evidenceTable(outcome.evidence)),
+    h("p", { class: "muted", style: { "grid-column": "1 / -1", "margin-top": "12px" } }, outcome.version ? t("visit.madeBy", { engine: outcome.engine, policy: outcome.policy, revision: outcome.version }) : ""),
+  );
+}
+
+function causeTable(outcome) {
+  const seconds = Object.fromEntries(CAUSES.map((cause) => [cause, 0]));
+  for (const gap of outcome.gaps) seconds[gap.cause] += (Date.parse(gap.end) - Date.parse(gap.start)) / 1000;
+  const found = CAUSES.filter((cause) => seconds[cause] > 0).sort((a, b) => seconds[b] - seconds[a]);
+  if (!found.length) return h("p", { class: "muted" }, outcome.coverage === null ? t("visit.notYet") : t("visit.noGaps"));
+  return h("table", { class: "plain" }, h("tbody", {}, found.map((cause) => h("tr", {}, h("td", {}, h("i", { "data-cause": cause }), t(`cause.${cause}`)), h("td", { class: "number" }, duration(seconds[cause])), h("td", { class: "number muted" }, outcome.expected_s ? percent(seconds[cause] / outcome.expected_s) : "")))));
+}
+
+function evidenceTable(tally) {
+  const rows = ["fixes", "checks", "device_events", "statuses"].map((kind) => [t(`visit.${kind}`), tally[kind]]);
+  const flags = Object.entries(tally.flags ?? {}).map(([flag, count]) => [`${t("strip.flagged")}: ${t(`flag.${flag}`)}`, count]);
+  return h("table", { class: "plain" }, h("tbody", {}, [...rows, ...flags].map(([name, count]) => h("tr", {}, h("td", {}, name), h("td", { class: "number" }, String(count))))));
+}
+
+/** Where the worker was at the time under the pointer: the fix that was newest then. */
+function probe(view, at) {
+  if (!view.map) return;
+  const before = at === null ? null : view.evidence.fixes.filter((fix) => fix.atMs <= at).at(-1);
+  view.map.set("probe", before ? [point([before.lon, before.lat], {})] : []);
+}

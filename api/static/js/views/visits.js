@@ -1,0 +1,181 @@
+/** The visits of one day: what was planned, what was found, how sure, how much was seen. Filters are in the address. */
+
+import { get, getUrl, nextPage } from "../client.js";
+import { h, replace } from "../dom.js";
+import { deskZone, fleet, siteName, siteZone, subscribe, workerName } from "../fleet.js";
+import { clock, dateField, duration, startOfDate, zoneName } from "../format.js";
+import { t } from "../i18n.js";
+import { emptyState, errorState, findingChips, loadingState, miniStrip, searchField, shareBar, siteLink, verdictBadge, VERDICTS, visitHref, workerLink } from "../widgets.js";
+
+const PAGE = 200;
+const DAY_MS = 86_400_000;
+
+export function mount(root, route) {
+  const view = { root, route, items: [], next: null, state: "loading", failure: null, stop: new AbortController() };
+  view.search = route.query.get("q") ?? "";
+  buildPage(view);
+  if (fleet.loaded) load(view);
+  const end = fleet.loaded ? () => {} : subscribe(() => fleet.loaded && (end(), buildToolbar(view), load(view)));
+  return {
+    update: (kinds) => kinds.has("visits") && refresh(view),
+    navigate(next) {
+      view.route = next;
+      buildToolbar(view);
+      load(view);
+      return true;
+    },
+    unmount: () => view.stop.abort(),
+  };
+}
+
+function dayOf(view) {
+  return view.route.query.get("day") ?? dateField(Date.now(), deskZone());
+}
+
+function verdictsOf(view) {
+  return new Set((view.route.query.get("verdict") ?? "").split(",").filter(Boolean));
+}
+
+function buildPage(view) {
+  view.toolbar = h("div", { class: "toolbar" });
+  view.body = h("div", { class: "scroll" });
+  replace(view.root, h("div", { class: "page" }, view.toolbar, view.body));
+  buildToolbar(view);
+  paint(view);
+}
+
+function buildToolbar(view) {
+  const zone = deskZone();
+  const day = dayOf(view);
+  const step = (days) => dateField(startOfDate(day, zone) + days * DAY_MS + DAY_MS / 2, zone);
+  const chosen = verdictsOf(view);
+  const verdicts = VERDICTS.map((verdict) => h("button", { type: "button", "aria-pressed": String(chosen.has(verdict)), onclick: () => toggleVerdict(view, verdict) }, verdictBadge(verdict)));
+  view.shown = h("span", { class: "muted" });
+  replace(
+    view.toolbar,
+    h("h1", {}, t("visits.title")),
+    h(
+      "span",
+      { class: "segments" },
+      h("button", { type: "button", title: t("common.previous"), "aria-label": t("common.previous"), onclick: () => go(view, { day: step(-1) }) }, "‹"),
+      h("input", { type: "date", value: day, "aria-label": t("common.day"), required: true, onchange: (event) => event.target.value && go(view, { day: event.target.value }) }),
+      h("button", { type: "button", title: t("common.next"), "aria-label": t("common.next"), onclick: () => go(view, { day: step(1) }) }, "›"),
+    ),
+    h("button", { type: "button", onclick: () => go(view, { day: null }) }, t("common.today")),
+    h("span", { class: "segments" }, verdicts),
+    searchField(t("visits.search"), view.search, (text) => {
+      view.search = text;
+      paint(view);
+    }),
+    h("span", { class: "gap" }),
+    view.shown,
+    h("span", { class: "muted" }, zonesAgree() ? t("common.zone", { zone: zoneName(zone) }) : t("common.zoneEach")),
+  );
+}
+
+function zonesAgree() {
+  return new Set([...fleet.sites.values()].map((site) => site.properties?.timezone)).size <= 1;
+}
+
+function toggleVerdict(view, verdict) {
+  const chosen = verdictsOf(view);
+  if (!chosen.delete(verdict)) chosen.add(verdict);
+  go(view, { verdict: [...chosen].join(",") || null });
+}
+
+function go(view, changes) {
+  const query = new URLSearchParams(view.route.query);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) query.delete(name);
+    else query.set(name, value);
+  }
+  location.hash = `#/visits${query.size ? `?${query}` : ""}`;
+}
+
+function parameters(view) {
+  const from = startOfDate(dayOf(view), deskZone());
+  return { from: new Date(from).toISOString(), to: new Date(from + DAY_MS).toISOString(), verdict: [...verdictsOf(view)].join(","), limit: PAGE };
+}
+
+async function load(view) {
+  view.stop.abort();
+  const { signal } = (view.stop = new AbortController());
+  try {
+    const answer = await get("visits", parameters(view), { signal });
+    Object.assign(view, { items: answer.items, next: nextPage(answer), state: "ready" });
+  } catch (failure) {
+    if (signal.aborted) return;
+    Object.assign(view, { state: "failed", failure });
+  }
+  paint(view);
+}
+
+async function loadMore(view) {
+  const answer = await getUrl(view.next, { signal: view.stop.signal });
+  view.items.push(...answer.items);
+  view.next = nextPage(answer);
+  paint(view);
+}
+
+/** What the live stream brought, put into the rows that are there; the order and the page stay. */
+function refresh(view) {
+  let changed = false;
+  view.items = view.items.map((visit) => {
+    const newer = fleet.visits.get(visit.id);
+    if (!newer || newer.outcome?.version === visit.outcome?.version) return visit;
+    changed = true;
+    return newer;
+  });
+  if (changed) paint(view);
+}
+
+function paint(view) {
+  if (view.state === "loading") return replace(view.body, loadingState());
+  if (view.state === "failed") return replace(view.body, errorState(view.failure, () => load(view)));
+  const wanted = view.search.trim().toLowerCase();
+  const rows = view.items.filter((visit) => !wanted || [visit.id, visit.worker, visit.site, workerName(visit.worker), siteName(visit.site)].some((text) => text.toLowerCase().includes(wanted)));
+  view.shown.textContent = t("common.shown", { n: rows.length });
+  if (!rows.length) {
+    const filtered = wanted || verdictsOf(view).size;
+    return replace(view.body, emptyState(t(filtered ? "visits.noMatch" : "visits.none"), t(filtered ? "visits.noMatchHint" : "visits.noneHint")));
+  }
+  const more = view.next && h("div", { class: "foot" }, h("button", { type: "button", onclick: () => loadMore(view) }, t("common.more")));
+  replace(view.body, visitTable(rows), more);
+}
+
+/** The table of visits, also for a site's page. */
+export function visitTable(visits) {
+  const heads = [["visits.planned"], ["common.worker"], ["common.site"], ["common.service"], ["visits.verdict"], ["visits.course"], ["visits.arrived", 1], ["visits.left", 1], ["visits.onSite", 1], ["visits.coverage"], ["visits.findings"]];
+  return h("table", {}, h("thead", {}, h("tr", {}, heads.map(([key, number]) => h("th", { class: number ? "number" : null, scope: "col" }, t(key))))), h("tbody", {}, visits.map(visitRow)));
+}
+
+function visitRow(visit) {
+  const zone = siteZone(visit.site);
+  const outcome = visit.outcome ?? { verdict: "pending", findings: [] };
+  const ended = outcome.left_at ? moment(outcome.left_at, zone) : outcome.arrived_at && outcome.verdict === "pending" ? h("span", { class: "muted" }, t("visits.ongoing")) : "–";
+  return h(
+    "tr",
+    { class: "linked", onclick: (event) => event.target.closest("a") || (location.hash = visitHref(visit.id)) },
+    h("td", {}, h("a", { href: visitHref(visit.id), title: visit.id }, `${clock(Date.parse(visit.starts_at), zone)}–${clock(Date.parse(visit.ends_at), zone)}`)),
+    h("td", {}, workerLink(visit.worker)),
+    h("td", {}, siteLink(visit.site)),
+    h("td", {}, t(`service.${visit.service}`)),
+    h("td", {}, verdictBadge(outcome.verdict)),
+    h("td", {}, miniStrip(visit)),
+    h("td", { class: "number" }, moment(outcome.arrived_at, zone)),
+    h("td", { class: "number" }, ended),
+    h("td", { class: "number" }, outcome.on_site_s?.upper > 0 ? withBounds(outcome.on_site_s) : "–"),
+    h("td", {}, shareBar(outcome.coverage, fleet.settings.coverage_target)),
+    h("td", { class: "wide" }, h("span", { class: "chips" }, findingChips(outcome.findings))),
+  );
+}
+
+function moment(value, zone) {
+  if (!value) return "–";
+  const spread = (Date.parse(value.latest) - Date.parse(value.earliest)) / 2000;
+  return [clock(Date.parse(value.best), zone), h("span", { class: "sub" }, ` ±${duration(spread)}`)];
+}
+
+function withBounds({ best, lower, upper }) {
+  return h("span", { title: t("visit.between", { a: duration(lower), b: duration(upper) }) }, duration(best), h("span", { class: "sub" }, ` ±${duration((upper - lower) / 2)}`));
+}
