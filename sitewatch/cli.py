@@ -93,7 +93,7 @@ def ingest(database: Database = None, mqtt: Mqtt = None, config_file: Config = N
     """
     from ingest import main as program
 
-    settings = _settings(config_file)
+    settings = _program_settings(config_file)
     where = _database(database, settings), _mqtt(mqtt, settings)
     lifeline.hold()
     program.run(settings.ingest, *where)
@@ -109,7 +109,7 @@ def verify(database: Database = None, config_file: Config = None) -> None:
     """
     from sitewatch import verify as program
 
-    where = _database(database, _settings(config_file))
+    where = _database(database, _program_settings(config_file))
     lifeline.hold()
     program.run(where)
 
@@ -127,7 +127,7 @@ def api(
     """
     from api import main as program
 
-    settings = _settings(config_file)
+    settings = _program_settings(config_file)
     where = _database(database, settings)
     lifeline.hold()
     program.run(settings.api, where, host=host, port=port)
@@ -165,6 +165,14 @@ def _settings(file: Path | None) -> config.Settings:
         return config.load(file)
     except config.ConfigError as error:
         raise typer.BadParameter(str(error), param_hint="configuration") from error
+
+
+def _program_settings(file: Path | None) -> config.Settings:
+    from sitewatch import logs
+
+    settings = _settings(file)
+    logs.configure(settings.log)
+    return settings
 
 
 def _database(given: str | None, settings: config.Settings) -> str:

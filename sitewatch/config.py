@@ -13,7 +13,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any, Literal, get_origin, get_type_hints
 
 import msgspec
 
@@ -46,12 +46,21 @@ class Up(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mqtt_port: int = 1883
 
 
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much the programs log, and in which form."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """`debug` has a line for every batch and every cycle."""
+    format: Literal["text", "json"] = "text"
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration. The URLs are for programs that run alone; `up` has its own."""
 
     database: str | None = None
     mqtt: str | None = None
     up: Up = Up()
+    log: Log = Log()
     postgres: PostgresSettings = PostgresSettings()
     broker: BrokerSettings = BrokerSettings()
     ingest: IngestSettings = IngestSettings()
