@@ -74,13 +74,11 @@ def retain(database: str, keep_s: float | None, *, drop_stored: bool = False) ->
                 connection.execute("select add_retention_policy(%s, make_interval(secs => %s))", (table, keep_s))
 
 
-def missing(database: str) -> list[str]:
+def missing(connection: psycopg.Connection) -> list[str]:
     """The names of migrations that the database still lacks: a program that finds some must not start."""
-    with psycopg.connect(database, autocommit=True) as connection:
-        if connection.execute("select to_regclass('_yoyo_migration')").fetchone() == (None,):
-            applied = set()
-        else:
-            applied = {name for (name,) in connection.execute("select migration_id from _yoyo_migration")}
+    if connection.execute("select to_regclass('_yoyo_migration')").fetchone() == (None,):
+        return list(checksums())
+    applied = {name for (name,) in connection.execute("select migration_id from _yoyo_migration")}
     return [name for name in checksums() if name not in applied]
 
 

@@ -43,12 +43,12 @@ class Pace(Struct, frozen=True, kw_only=True):
 
 
 class Owners(Struct, frozen=True, kw_only=True):
-    """Whose evidence it is: spans by worker and by site, and the phones and devices it came from."""
+    """Whose evidence it is: spans by worker, and by site where it came from a device."""
 
     workers: tuple[Touch, ...]
     sites: tuple[Touch, ...]
-    devices: frozenset[str]
-    """Sources that belong to a device."""
+    remapped: frozenset[str] = frozenset()
+    """Workers who gained or lost a source."""
 
 
 def queue(connection: Connection, bite: Bite, policies: Policies, now: float, pace: Pace) -> Owners:
@@ -61,9 +61,8 @@ def queue(connection: Connection, bite: Bite, policies: Policies, now: float, pa
     _queue_spans(connection, BY_WORKER, [*owners.workers, *unknown_before.workers], spans)
     _queue_spans(connection, BY_SITE, owners.sites, spans)
     _queue_spans(connection, BY_OUTAGE, [touch for touch in bite.evidence if touch.source == EVERYBODY], spans)
-    if bite.plans:
-        _queue_plans(connection, bite, policies, now)
-    return owners
+    remapped = _queue_plans(connection, bite, policies, now) if bite.plans else frozenset()
+    return Owners(workers=owners.workers, sites=owners.sites, remapped=remapped)
 
 
 def due(connection: Connection, now: float, visits_max: int) -> dict[str, str]:
@@ -77,6 +76,25 @@ def done(connection: Connection, visits: Collection[str]) -> None:
     connection.execute("delete from due where visit = any(%s)", [list(visits)])
 
 
+def later(connection: Connection, visits: Collection[str], at: float) -> None:
+    """Puts visits back into the queue for another time."""
+    connection.execute(LATER, {"visits": list(visits), "at": at, "why": LATE_EVIDENCE})
+
+
+class Backlog(Struct, frozen=True):
+    """What waits: journal entries that were not read, visits that are due, and since when the oldest of them is."""
+
+    entries: int
+    visits: int
+    age_s: float
+
+
+def backlog(connection: Connection, name: str) -> Backlog:
+    """What waits for the reader `name`."""
+    [row] = connection.execute(BACKLOG, {"name": name}).fetchall()
+    return Backlog(*row)
+
+
 def queue_unjudged(connection: Connection, now: float) -> int:
     """Queues visits that were never judged, and outcomes whose visit is gone. Returns how many: none, unless something was lost."""
     return connection.execute(UNJUDGED, {"now": now, "why": PLAN_CHANGED}).rowcount
@@ -85,9 +103,8 @@ def queue_unjudged(connection: Connection, now: float) -> int:
 def _owners(connection: Connection, touches: Sequence[Touch]) -> Owners:
     found = connection.execute(OWNERS, _columns(touch for touch in touches if touch.source != EVERYBODY)).fetchall()
     return Owners(
-        workers=tuple(Touch(worker, from_at, to_at) for _, worker, site, from_at, to_at in found if site is None),
-        sites=tuple(Touch(site, from_at, to_at) for _, _, site, from_at, to_at in found if site is not None),
-        devices=frozenset(source for source, _, site, _, _ in found if site is not None),
+        workers=tuple(Touch(worker, from_at, to_at) for worker, site, from_at, to_at in found if site is None),
+        sites=tuple(Touch(site, from_at, to_at) for _, site, from_at, to_at in found if site is not None),
     )
 
 
@@ -107,7 +124,7 @@ def _queue_spans(connection: Connection, visits: LiteralString, touches: Sequenc
         connection.execute(QUEUE_SPANS.format(visits=visits).encode(), {**values, **_columns(touches)})
 
 
-def _queue_plans(connection: Connection, bite: Bite, policies: Policies, now: float) -> None:
+def _queue_plans(connection: Connection, bite: Bite, policies: Policies, now: float) -> frozenset[str]:
     values = {"now": now, "why": PLAN_CHANGED, "margin_s": 2 * policies.margin_s()}
     if bite.visits:
         connection.execute(QUEUE_VISITS, {**values, "visits": list(bite.visits)})
@@ -122,6 +139,7 @@ def _queue_plans(connection: Connection, bite: Bite, policies: Policies, now: fl
         services = {"services": list(bite.services), "unless": unaffected, "everyone": DEFAULT in bite.services}
         final = {"open_since": now - policies.final_after_s(), "why": POLICY_CHANGED}
         connection.execute(QUEUE_SERVICES, {**values, **services, **final})
+    return frozenset(remapped)
 
 
 def _columns(touches: Iterable[Touch]) -> dict[str, object]:
@@ -135,7 +153,7 @@ def _columns(touches: Iterable[Touch]) -> dict[str, object]:
 
 # Touched spans with whose they are: a device's site, else a worker.
 OWNERS = """
-select touch.source, coalesce(sources.worker, touch.source), devices.site, touch.from_at, touch.to_at
+select coalesce(sources.worker, touch.source), devices.site, touch.from_at, touch.to_at
 from unnest(%(sources)s::text[], %(from_at)s::float8[], %(to_at)s::float8[]) as touch (source, from_at, to_at)
 left join sources using (source)
 left join devices using (source)
@@ -257,6 +275,19 @@ DUE = """
  where look_at <= to_timestamp(%(now)s) order by look_at limit %(visits_max)s)
 union all
 (select visit, why from due where at <= to_timestamp(%(now)s) order by at, visit limit %(visits_max)s)
+"""
+
+LATER: LiteralString = f"""
+insert into due (visit, at, why) select visit, to_timestamp(%(at)s), %(why)s from unnest(%(visits)s::text[]) as failed (visit)
+{_NOW_DUE}
+"""
+
+BACKLOG = """
+select (select count(*) from journal, (select snapshot from cursors where name = %(name)s) as cursor
+        where xid >= pg_snapshot_xmin(cursor.snapshot) and not pg_visible_in_snapshot(xid, cursor.snapshot)),
+       (select count(*) from due where at <= now()) + (select count(*) from outcomes where look_at <= now()),
+       coalesce(extract(epoch from now() - least((select min(at) from due where at <= now()),
+                                                 (select min(look_at) from outcomes where look_at <= now())))::float8, 0)
 """
 
 UNJUDGED = """

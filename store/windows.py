@@ -2,8 +2,8 @@
 
 Rules kept here:
 
-- A handful of queries, however many visits. Fixes, which are nearly all of the evidence, come as one binary COPY of rows of one width,
-  which numpy reads in place: no Python object is made per fix.
+- A handful of queries, however many visits. Fixes, which are nearly all of the evidence, come as one binary COPY of rows of one
+  width, which numpy reads in place: no Python object is made per fix.
 - A window has the same content whatever the order in which it was stored: every part is in the order of (at, source, identity).
 - A status lasts until the next. So beside those of the window come the `STATUSES_BEFORE` before it, and offline notices that came
   inside it: their own time is that of the connection's beginning.
@@ -56,7 +56,7 @@ def read(connection: Connection, visits: Sequence[str], policies: Policies) -> l
     fixes = read_fixes(connection, of_phones)
     checks = _read_rows(connection, CHECKS, of_phones, Check)
     events = _read_rows(connection, DEVICE_EVENTS, of_devices, DeviceEvent)
-    statuses = _read_rows(connection, STATUSES, [*of_phones, *of_devices], Status)
+    statuses = _read_rows(connection, STATUSES, list(dict.fromkeys([*of_phones, *of_devices])), Status)
     outages = _outages(connection, staged)
     return [
         Case(
@@ -138,7 +138,7 @@ def _fixes(rows: NDArray[np.void], sources: Sequence[str]) -> Fixes:
         heading_deg=rows["heading_deg"].astype(np.float64),
         mock=rows["mock"].astype(np.bool_),
         ping=rows["ping"].astype(np.bool_),
-        mode=tuple(mode.decode() or None for mode in rows["mode"].tolist()) if named.any() else (),
+        mode=tuple(mode.decode(errors="ignore") or None for mode in rows["mode"].tolist()) if named.any() else (),
     )
 
 
@@ -211,9 +211,9 @@ def _outages(connection: Connection, staged: Sequence[Staged]) -> list[Stretch]:
     return connection.execute(OUTAGES, values).fetchall()
 
 
-# In each of these the evidence of a span is read in a lateral subquery that is kept apart by `offset 0`, so that the plan is always one
-# walk of the unique index per span, also before the tables were ever analysed. `first` and `last` repeat the bounds as constants, by
-# which TimescaleDB leaves out chunks when it plans.
+# In each of these the evidence of a span is read in a lateral subquery that is kept apart by `offset 0`, so that the plan is always
+# one walk of the unique index per span, also before the tables were ever analysed. `first` and `last` repeat the bounds as
+# constants, by which TimescaleDB leaves out chunks when it plans.
 
 # The columns are those of _COLUMNS, none of them null. Binary timestamps are microseconds.
 FIXES = """
@@ -243,20 +243,20 @@ where source = span.source and at >= to_timestamp(span.from_at) and at < to_time
 
 # The columns of each are the fields of its struct, in their order.
 CHECKS = f"""
-select span.owner, source, extract(epoch from at)::float8, extract(epoch from received_at)::float8, identity, kind, visit, method, code,
-       lon, lat, accuracy_m::float8, epoch, seq
+select span.owner, source, extract(epoch from at)::float8, extract(epoch from received_at)::float8, identity, kind, visit, method,
+       code, lon, lat, accuracy_m::float8, epoch, seq
 from {_SPANS} cross join lateral (select * from checks {_INSIDE} offset 0) as said
 """
 
 DEVICE_EVENTS = f"""
-select span.owner, said.source, extract(epoch from at)::float8, extract(epoch from received_at)::float8, identity, kind, value, worker,
-       credential
+select span.owner, said.source, extract(epoch from at)::float8, extract(epoch from received_at)::float8, identity, kind, value,
+       worker, credential
 from {_SPANS} cross join lateral (select * from device_events {_INSIDE} offset 0) as said
 """
 
 STATUSES = f"""
-select span.owner, said.source, extract(epoch from at)::float8, extract(epoch from received_at)::float8, identity, state, permission,
-       power_save, app_version, battery::float8, epoch, seq
+select span.owner, said.source, extract(epoch from at)::float8, extract(epoch from received_at)::float8, identity, state,
+       permission, power_save, app_version, battery::float8, epoch, seq
 from {_SPANS}
 cross join lateral (
     select * from statuses {_INSIDE}

@@ -339,6 +339,8 @@ create table alerts (
 );
 create index alerts_time on alerts (at desc, id desc);
 create index alerts_open on alerts (at desc) where not cleared;
+create index alerts_visit on alerts (visit);
+create index alerts_source on alerts ((detail ->> 'source')) where visit is null;
 
 -- What a person said of an alert; survives a replay.
 create table acknowledgements (
@@ -368,6 +370,7 @@ create table positions (
     presence     text not null default 'unknown',
     online       boolean
 );
+create index positions_visit on positions (visit) where visit is not null;
 
 -- Last reported state of a device, by source: the newest event of each kind, and whether it is online.
 create table device_states (

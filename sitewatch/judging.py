@@ -1,0 +1,103 @@
+"""Judging: due visits through the engine, and everything that is derived brought up to what came of it.
+
+Shared by verify, which does it for what was touched, and by replay, which does it for everything. The caller has opened the
+transaction.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+from psycopg import Connection
+from shapely.errors import ShapelyError
+
+from geofence import judge, next_look
+from sitewatch import exceptions
+from store import alerts, changes, derived, device_states, journal, positions, touched, windows
+from store.changes import Changed
+from store.derived import Judged
+from store.journal import Bite, Touch
+from store.policies import Policies
+from store.touched import Owners
+from store.windows import Case
+
+FAILED_AGAIN_S = 3600.0
+"""A visit that the engine cannot judge is tried again after this, or when anything about it changes."""
+NEAR_S = 7200.0
+"""A visit this near to now may be the one that its worker's position names."""
+
+log = structlog.get_logger()
+
+
+def visits(connection: Connection, due: Mapping[str, str], policies: Policies, now: float) -> tuple[list[Judged], int, Changed]:
+    """Judges visits (with why) and writes what differs; returns the judged, how many could not be, and what changed."""
+    if not due:
+        return [], 0, Changed()
+    cases = windows.read(connection, list(due), policies)
+    gone = set(due) - {case.scene.visit.id for case in cases}
+    judged, failed = _judged(cases, due, now)
+    stored = derived.read(connection, list(due))
+    changed = derived.write(connection, judged, stored)
+    touched.done(connection, due)
+    if failed:
+        touched.later(connection, failed, now + FAILED_AGAIN_S)
+    policy_of = {case.scene.visit.id: case.policy for case in cases}
+    wanted = [alert for item in judged for alert in exceptions.of(item.visit, item.outcome, policy_of[item.visit.id], now)]
+    raised = alerts.write(connection, [item.visit.id for item in judged], wanted)
+    removed = [*derived.remove(connection, gone), *gone]
+    dropped = alerts.remove(connection, gone) if gone else []
+    told = frozenset([*(item.visit.id for item in changed), *removed])
+    return judged, len(failed), Changed(visits=told, alerts=frozenset([*raised, *dropped]))
+
+
+def _judged(cases: Sequence[Case], due: Mapping[str, str], now: float) -> tuple[list[Judged], list[str]]:
+    judged, failed = [], []
+    for case in cases:
+        visit = case.scene.visit
+        try:
+            outcome = judge(case.scene, case.observed, case.policy, now, case.outages)
+            look_at = next_look(case.scene, outcome, case.policy, now)
+        except (ValueError, ArithmeticError, LookupError, ShapelyError):
+            # A mistake of ours about one visit must not keep everybody else's from being judged.
+            log.exception("A visit could not be judged", visit=visit.id)
+            failed.append(visit.id)
+        else:
+            judged.append(Judged(visit=visit, outcome=outcome, look_at=look_at, why=due[visit.id]))
+    return judged, failed
+
+
+def follow(connection: Connection, bite: Bite, owners: Owners, now: float) -> Changed:
+    """Brings positions, device states and the devices' alerts up to what the bite says."""
+    spans = [touch for touch in bite.evidence if touch.source != journal.EVERYBODY]
+    planned = device_states.sources_of(connection, bite.devices) if bite.devices else []
+    whole = [Touch(source, float("-inf"), float("inf")) for source in planned]
+    states = device_states.refresh(connection, [*spans, *whole])
+    device_alerts = alerts.follow_devices(connection, [*spans, *whole])
+    if bite.devices:
+        device_alerts += alerts.reassign(connection, bite.devices)
+    last_at: dict[str, float] = {}
+    for touch in owners.workers:
+        last_at[touch.source] = max(touch.to_at, last_at.get(touch.source, touch.to_at))
+    workers = {*positions.worth_a_look(connection, last_at), *owners.remapped}
+    return Changed(
+        workers=frozenset(positions.refresh(connection, workers, now)),
+        alerts=frozenset(device_alerts),
+        devices=changes.named(connection, states) | bite.devices,
+    )
+
+
+def follow_visits(connection: Connection, judged: Sequence[Judged], now: float) -> Changed:
+    """Brings the positions of workers up to date whose visit of now was judged, or is no more the visit of now."""
+    if not judged:
+        return Changed()
+    near = {item.visit.worker for item in judged if item.visit.starts_at - NEAR_S <= now <= item.visit.ends_at + NEAR_S}
+    there = positions.present_at(connection, [item.visit.id for item in judged])
+    return Changed(workers=frozenset(positions.refresh(connection, {*near, *there}, now)))
+
+
+def united(one: Changed, other: Changed) -> Changed:
+    return Changed(
+        workers=one.workers | other.workers,
+        visits=one.visits | other.visits,
+        alerts=one.alerts | other.alerts,
+        devices=one.devices | other.devices,
+    )

@@ -1,0 +1,252 @@
+"""verify: follows what was committed, has it judged, and writes what follows from it, exactly once in effect.
+
+    journal ──▶ which visits does it touch ──▶ queue `due` ─┐
+                                                            ├──▶ windows ──▶ geofence.judge ──▶ what differs is written
+    the clock ──▶ outcomes whose look has come ─────────────┘
+
+Rules kept here:
+
+- `cycle` is the unit: one transaction that reads the journal, moves the cursor, judges a bounded number of visits and writes. It
+  may be killed at any point: either all of it happened or nothing.
+- A visit is judged whole, from stored evidence. So it does not matter in which order evidence came, or how often a visit is judged.
+- The clock is an argument. Nothing that is stored depends on when a cycle ran, but for outcomes of visits that are not over.
+- One verify works a database; another waits as a standby. Whoever writes derived rows (replay does too) holds `WRITERS` meanwhile.
+"""
+
+import contextlib
+import random
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+
+import psycopg
+import structlog
+from msgspec import Struct
+from psycopg import Connection, IsolationLevel
+
+from sitewatch import judging
+from store import changes, journal, migrate, policies, touched
+from store.changes import Changed
+from store.outages import beat
+from store.touched import Pace
+
+NAME = "verify"
+ACTIVE = 7_483_202
+"""Key of the advisory lock of the one verify that works this database."""
+WRITERS = 7_483_203
+"""Key of the advisory lock around every transaction that writes derived rows."""
+
+log = structlog.get_logger()
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How verify paces itself."""
+
+    poll_s: float = 0.5
+    """Looks at least this often, also when no notification came."""
+    pause_s: float = 0.15
+    """Looks at most this often: what comes together is judged together."""
+    coalesce_s: float = 1.0
+    """Gathers late evidence of a visit for so long."""
+    entries_max: int = journal.ROWS_MAX
+    visits_max: int = 100
+    """Visits judged in one transaction, of each part of the queue: some tenths of a second, in which positions wait."""
+    beat_s: float = 2.0
+    trim_s: float = 60.0
+    keep_journal_s: float = 3600.0
+    keep_changes_s: float = 21_600.0
+
+
+class Cycle(Struct, frozen=True, kw_only=True):
+    """What one cycle did."""
+
+    changed: Changed = Changed()
+    entries: int = 0
+    judged: int = 0
+    failed: int = 0
+    more: bool = False
+    """Something that was due could not be done in this bite."""
+    oldest_at: float | None = None
+
+
+def cycle(connection: Connection, now: float, settings: Settings | None = None) -> Cycle:
+    """Does what is to be done as of `now`, bounded, in one transaction. The connection must be `prepared`."""
+    settings = settings or Settings()
+    with writing(connection):
+        bite = journal.follow(connection, NAME, settings.entries_max)
+        rules = policies.read(connection)
+        pace = Pace(coalesce_s=settings.coalesce_s)
+        owners = touched.queue(connection, bite, rules, now, pace) if bite.entries else None
+        due = touched.due(connection, now, settings.visits_max)
+        if owners is None and not due:
+            return Cycle()
+        judged, failed, everything = judging.visits(connection, due, rules, now)
+        everything = judging.united(everything, judging.follow_visits(connection, judged, now))
+        if owners is not None:
+            everything = judging.united(everything, judging.follow(connection, bite, owners, now))
+            journal.advance(connection, NAME, bite.cursor)
+        if everything:
+            changes.write(connection, everything)
+    return Cycle(
+        changed=everything,
+        entries=bite.entries,
+        judged=len(judged),
+        failed=failed,
+        more=bite.full or len(due) >= settings.visits_max,
+        oldest_at=bite.oldest_at,
+    )
+
+
+def prepared(connection: Connection) -> Connection:
+    """The connection as `cycle` wants it: every transaction sees one moment, and two that write the same cannot both commit."""
+    connection.autocommit = True
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    # Times are sent and read in seconds since 1970; this is for the eyes of whoever reads a log.
+    connection.execute("set time zone 'UTC'")
+    return connection
+
+
+@contextlib.contextmanager
+def writing(connection: Connection) -> Iterator[None]:
+    """One transaction that writes derived rows, alone. The lock comes first: a transaction sees what was there when it began."""
+    connection.execute("select pg_advisory_lock(%s)", [WRITERS])
+    try:
+        with connection.transaction():
+            yield
+    finally:
+        # A lost connection has lost its locks too.
+        with contextlib.suppress(psycopg.OperationalError):
+            connection.execute("select pg_advisory_unlock(%s)", [WRITERS])
+
+
+def run(database: str, settings: Settings | None = None, stop: threading.Event | None = None) -> None:
+    """Works the database until SIGTERM, SIGINT or `stop`. Reconnects for as long as it takes; raises what is a mistake of ours."""
+    settings = settings or Settings()
+    stop = stop or threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+    backoff_s = 0.1
+    while not stop.is_set():
+        try:
+            with prepared(psycopg.connect(database, application_name="sitewatch verify")) as connection:
+                backoff_s = 0.1
+                _work(connection, settings, stop)
+        except psycopg.OperationalError as error:
+            log.warning("The database is away", error=str(error).strip(), again_in_s=round(backoff_s, 1))
+            stop.wait(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 (spreads retries, hides nothing)
+            backoff_s = min(backoff_s * 2, 10.0)
+    log.info("verify has stopped")
+
+
+class Counts:
+    """What this process has done, for its heartbeat."""
+
+    def __init__(self, started_at: float) -> None:
+        self.started_at = started_at
+        self.entries_total = 0
+        self.judged_total = 0
+        self.failed_total = 0
+        self.cycles_total = 0
+        self.cycle_ms = 0.0
+        self.judge_ms = 0.0
+        self._lags: deque[float] = deque(maxlen=1000)
+
+    def add(self, done: Cycle, took_s: float, now: float) -> None:
+        self.entries_total += done.entries
+        self.judged_total += done.judged
+        self.failed_total += done.failed
+        self.cycles_total += 1
+        if done.entries or done.judged:
+            self.cycle_ms = took_s * 1000
+        if done.judged:
+            self.judge_ms = took_s * 1000 / done.judged
+        if done.oldest_at is not None:
+            self._lags.append(max(0.0, now - done.oldest_at))
+
+    def state(self, backlog: touched.Backlog, *, active: bool) -> dict[str, object]:
+        lags = sorted(self._lags)
+        return {
+            "active": active,
+            "entries_total": self.entries_total,
+            "judged_total": self.judged_total,
+            "failed_total": self.failed_total,
+            "cycles_total": self.cycles_total,
+            "cycle_ms": round(self.cycle_ms, 2),
+            "judge_ms": round(self.judge_ms, 2),
+            "lag_s": round(self._lags[-1], 3) if lags else 0.0,
+            "lag_p99_s": round(lags[int(len(lags) * 0.99)], 3) if lags else 0.0,
+            "journal_backlog": backlog.entries,
+            "queue_depth": backlog.visits,
+            "queue_age_s": round(backlog.age_s, 3),
+        }
+
+
+def _work(connection: Connection, settings: Settings, stop: threading.Event) -> None:
+    missing = migrate.missing(connection)
+    if missing:
+        raise SystemExit(f"The database lacks {', '.join(missing)}: run `sitewatch migrate` first.")
+    counts = Counts(time.time())
+    if not _take_over(connection, settings, stop, counts):
+        return
+    connection.execute("listen sitewatch_journal")
+    found = touched.queue_unjudged(connection, time.time())
+    log.info("verify follows the journal", unjudged=found)
+    beats, trims = _Every(settings.beat_s), _Every(settings.trim_s)
+    while not stop.is_set():
+        began = time.monotonic()
+        done = cycle(connection, time.time(), settings)
+        counts.add(done, time.monotonic() - began, time.time())
+        if done.judged or done.failed:
+            log.debug(
+                "Judged visits", visits=done.judged, failed=done.failed, changed=len(done.changed.visits), entries=done.entries
+            )
+        if beats.due():
+            _beat(connection, counts, active=True)
+        if trims.due():
+            journal.trim(connection, NAME, settings.keep_journal_s)
+            changes.trim(connection, settings.keep_changes_s)
+        if not done.more:
+            stop.wait(max(0.0, settings.pause_s - (time.monotonic() - began)))
+            _sleep(connection, settings.poll_s)
+
+
+def _take_over(connection: Connection, settings: Settings, stop: threading.Event, counts: Counts) -> bool:
+    """Waits until no other verify works this database. False when it was told to stop first."""
+    said = False
+    while not stop.is_set():
+        if connection.execute("select pg_try_advisory_lock(%s)", [ACTIVE]).fetchone() == (True,):
+            return True
+        if not said:
+            log.info("Another verify works this database; standing by")
+            said = True
+        stop.wait(settings.poll_s)
+    return False
+
+
+def _beat(connection: Connection, counts: Counts, *, active: bool) -> None:
+    backlog = touched.backlog(connection, NAME)
+    state = counts.state(backlog, active=active)
+    beat(connection, NAME, now=time.time(), started_at=counts.started_at, state=state)
+
+
+def _sleep(connection: Connection, poll_s: float) -> None:
+    """Until something was committed, or until it is time to look anyway."""
+    for _ in connection.notifies(timeout=poll_s, stop_after=1):
+        pass
+
+
+class _Every:
+    """Says at most every so often that it is time again."""
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._next = 0.0
+
+    def due(self) -> bool:
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + self._period_s
+        return True

@@ -1,0 +1,139 @@
+"""Positions: the newest fix of every worker, its flags, and how it stands to the visit she should be at.
+
+Rules kept here:
+
+- Newest is by the phone's own time, then source, then identity: nothing depends on the order of arrival.
+- A worker whom nobody planned has a position too: a source that nobody claims is a worker of its own.
+- A row is a function of evidence, plans, outcomes and `now`; what equals the stored row is not written.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec import Struct
+from psycopg import Connection
+
+from geofence import flags
+from geofence.evidence import Fixes
+from geofence.policy import Policy
+from store.windows import Span, read_fixes
+
+FLAGS_BACK_S = 900.0
+"""How far before the newest fix flags are looked for: credibility is a matter of neighbours in time."""
+
+
+def refresh(connection: Connection, workers: Collection[str], now: float) -> list[str]:
+    """Brings the rows of workers up to date; returns the workers whose row changed."""
+    if not workers:
+        return []
+    newest = [_Newest(*row) for row in connection.execute(NEWEST, {"workers": list(workers)})]
+    shown = _flags(connection, newest)
+    values = {
+        "all": list(workers),
+        "now": now,
+        "workers": [fix.worker for fix in newest],
+        "sources": [fix.source for fix in newest],
+        "at": [fix.at for fix in newest],
+        "identities": [fix.identity for fix in newest],
+        "flags": [",".join(shown[fix.worker]) for fix in newest],
+    }
+    changed = connection.execute(WRITE, values).fetchall() if newest else []
+    gone = connection.execute(FORGET, values).fetchall()
+    return [worker for (worker,) in [*changed, *gone]]
+
+
+def worth_a_look(connection: Connection, last_at: Mapping[str, float]) -> list[str]:
+    """Of workers with new evidence up to a time, those whose newest fix, or its flags, it could change."""
+    values = {"workers": list(last_at), "until": list(last_at.values()), "back_s": FLAGS_BACK_S}
+    return [worker for (worker,) in connection.execute(WORTH, values)]
+
+
+def present_at(connection: Connection, visits: Sequence[str]) -> list[str]:
+    """The workers whose position says that they should be at one of these visits."""
+    return [worker for (worker,) in connection.execute("select worker from positions where visit = any(%s)", [list(visits)])]
+
+
+def everybody(connection: Connection) -> list[str]:
+    """Every worker who has, or may have, a position."""
+    return [
+        worker for (worker,) in connection.execute("select worker from sightings union select worker from positions order by 1")
+    ]
+
+
+class _Newest(Struct, frozen=True):
+    worker: str
+    source: str
+    at: float
+    identity: int
+
+
+def _flags(connection: Connection, newest: Sequence[_Newest]) -> dict[str, tuple[str, ...]]:
+    spans = [Span(n, fix.source, fix.at - FLAGS_BACK_S, fix.at + 1e-6) for n, fix in enumerate(newest)]
+    around = read_fixes(connection, spans)
+    # The defaults, whatever the service: a position belongs to no visit.
+    return {fix.worker: _last_flags(around.get(n), Policy()) for n, fix in enumerate(newest)}
+
+
+def _last_flags(fixes: Fixes | None, policy: Policy) -> tuple[str, ...]:
+    return flags(fixes, policy)[-1] if fixes is not None and len(fixes.at) else ()
+
+
+# The newest fix of each worker, over all her sources. One step into the index per source.
+NEWEST = """
+select distinct on (sightings.worker) sightings.worker, source, extract(epoch from fix.at)::float8, fix.identity
+from sightings
+cross join lateral (
+    select at, identity from fixes where fixes.source = sightings.source order by at desc, identity desc limit 1
+) as fix
+where sightings.worker = any(%(workers)s)
+order by sightings.worker, fix.at desc, source desc, fix.identity desc
+"""
+
+# Evidence that is older than what the newest fix's flags look back at changes nothing.
+WORTH = """
+select worker
+from unnest(%(workers)s::text[], %(until)s::float8[]) as touched (worker, until) left join positions using (worker)
+where positions.worker is null or to_timestamp(touched.until) >= positions.at - make_interval(secs => %(back_s)s)
+"""
+
+# A phone is online by its last word as it came in, or because something came in after it said goodbye. The running visit is the
+# first one that is planned for now; presence is how its outcome ends.
+WRITE = """
+insert into positions (worker, source, at, received_at, lon, lat, accuracy_m, altitude_m, speed_mps, heading_deg, battery, mode,
+                       flags, visit, site, presence, online)
+select newest.worker, newest.source, fix.at, fix.received_at, lon, lat, accuracy_m, altitude_m, speed_mps, heading_deg,
+       fix.battery, mode, string_to_array(newest.flags, ','), running.id, running.site, coalesce(running.presence, 'unknown'),
+       said.state = 'online' or said.received_at < fix.received_at
+from unnest(%(workers)s::text[], %(sources)s::text[], %(at)s::float8[], %(identities)s::int8[], %(flags)s::text[])
+     as newest (worker, source, at, identity, flags)
+cross join lateral (
+    select * from fixes
+    where source = newest.source and at = to_timestamp(newest.at) and identity = newest.identity
+) as fix
+left join lateral (
+    select state, received_at from (
+        select state, received_at, at, identity from statuses where source = newest.source order by at desc, identity desc limit 20
+    ) as last order by received_at desc, at desc, identity desc limit 1
+) as said on true
+left join lateral (
+    select visits.id, visits.site, outcomes.outcome #>> '{presence,-1,state}' as presence
+    from visits left join outcomes on outcomes.visit = visits.id
+    where visits.worker = newest.worker and visits.starts_at <= to_timestamp(%(now)s) and visits.ends_at > to_timestamp(%(now)s)
+      and visits.starts_at > to_timestamp(%(now)s) - interval '168 hours'
+    order by visits.starts_at, visits.id limit 1
+) as running on true
+order by newest.worker
+on conflict (worker) do update
+set source = excluded.source, at = excluded.at, received_at = excluded.received_at, lon = excluded.lon, lat = excluded.lat,
+    accuracy_m = excluded.accuracy_m, altitude_m = excluded.altitude_m, speed_mps = excluded.speed_mps,
+    heading_deg = excluded.heading_deg, battery = excluded.battery, mode = excluded.mode, flags = excluded.flags,
+    visit = excluded.visit, site = excluded.site, presence = excluded.presence, online = excluded.online
+where (positions.source, positions.at, positions.received_at, positions.lon, positions.lat, positions.flags, positions.visit,
+       positions.site, positions.presence, positions.online)
+      is distinct from
+      (excluded.source, excluded.at, excluded.received_at, excluded.lon, excluded.lat, excluded.flags, excluded.visit,
+       excluded.site, excluded.presence, excluded.online)
+returning worker
+"""
+
+# A worker whose sources went to somebody else.
+FORGET = "delete from positions where worker = any(%(all)s) and worker <> all(%(workers)s) returning worker"
