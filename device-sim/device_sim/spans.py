@@ -51,4 +51,4 @@ def without(a: list[Span], b: list[Span]) -> list[Span]:
 
 
 def seconds(spans: Iterable[Span]) -> float:
-    return sum(end - start for start, end in spans)
+    return sum((end - start for start, end in spans), 0.0)
