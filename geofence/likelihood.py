@@ -47,9 +47,28 @@ def llr(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> Fl
     """Log-likelihood ratio, on site against away, of each report taken alone."""
     raw = ratio(fence, distance_m, sigma_m, policy)
     best = ratio(fence, distance_m, np.full_like(distance_m, policy.sigma_floor_m), policy)
+    return _cut(np.minimum(raw, np.maximum(best, 0.0)), sigma_m, policy)
+
+
+def stay_llr(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> Floats:
+    """As `llr`, for the mean position of a whole stay, without the cuts that stand for single gross errors."""
+    raw = ratio(fence, distance_m, sigma_m, policy)
+    best = ratio(fence, distance_m, np.full_like(distance_m, policy.sigma_floor_m), policy)
     held = np.minimum(raw, np.maximum(best, 0.0))
-    faded = np.where(held > 0.0, held / (1.0 + (sigma_m / policy.vague_sigma_m) ** 2), held)
-    return np.clip(faded, -policy.llr_off_max, policy.llr_on_max)
+    return np.where(held > 0.0, held / (1.0 + (sigma_m / policy.vague_sigma_m) ** 2), held)
+
+
+def pull(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> Floats:
+    """What each report does to the chain, in log-odds.
+
+    As `llr`, but where a perfect phone would say "off" a vague one keeps its honest, small say: a house smaller than the error is
+    missed by most of its own reports, which must not add up to an absence. Whether the stay that they form was here is decided by
+    all of them together, lawfully, in `posterior`.
+    """
+    raw = ratio(fence, distance_m, sigma_m, policy)
+    best = ratio(fence, distance_m, np.full_like(distance_m, policy.sigma_floor_m), policy)
+    held = np.where(best > 0.0, np.minimum(raw, best), raw)
+    return _cut(held, sigma_m, policy)
 
 
 def rivalry(ours: Fence, theirs: Fence, our_distance_m: Floats, their_distance_m: Floats, sigma_m: Floats) -> Floats:
@@ -63,6 +82,11 @@ def ratio(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> 
     spread = np.maximum(distance_m, 0.0) ** 2 + sigma_m**2
     bonus = np.log1p(2.0 * np.pi * spread / (policy.away_share_per_efold * fence.area_m2))
     return np.log(share / (1.0 - share)) + bonus
+
+
+def _cut(value: Floats, sigma_m: Floats, policy: Policy) -> Floats:
+    faded = np.where(value > 0.0, value / (1.0 + (sigma_m / policy.vague_sigma_m) ** 2), value)
+    return np.clip(faded, -policy.llr_off_max, policy.llr_on_max)
 
 
 def _logistic(x: Floats) -> Floats:

@@ -59,6 +59,12 @@ class Fence(Struct, frozen=True, eq=False):
             away[inside] = -shapely.distance(self.shape.boundary, points[inside])
         return away
 
+    def shares_ground(self, other: "Fence") -> bool:
+        """Whether two fences overlap by more than drawing errors: a tenth of the smaller one."""
+        mine, theirs = (f.shape.buffer(f.radius_m) if f.radius_m else f.shape for f in (self, other))
+        common: float = mine.intersection(theirs).area
+        return common > 0.1 * min(self.area_m2, other.area_m2)
+
 
 def plane_of(site: Site) -> Plane:
     """The plane about the centre of a site's bounding box."""

@@ -89,8 +89,12 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Most that one independent fix can say for on site, in log-odds: one in fifty is wrong in a way no model here foresees."""
     llr_off_max: float = 4.6
     """Most that one independent fix can say against it: one in a hundred is a gross error (multipath, stale cell)."""
-    correlation_s: float = 60.0
-    """GPS error forgets itself in about this time; fixes closer together count for their share of it."""
+    correlation_s: float = 20.0
+    """Fixes closer together than this are not independent witnesses of a change and count for their share of it."""
+    stay_correlation_s: float = 180.0
+    """GPS error indoors forgets itself in about 90 s; the mean of such errors converges as if one in twice that time were
+    independent.
+    """
     bias_m: float = 8.0
     """The part of the error, per axis, that stays the same for a whole stay indoors: no number of fixes removes it."""
     flagged_weight: float = 0.1
@@ -107,8 +111,16 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Mean time that a worker stays outside the planned interval: unheard of, she is gone a few minutes after the plan's end."""
     off_plan_arrive_mean_s: float = 7200.0
     """Mean time until an absent worker arrives outside the planned interval."""
-    neighbour_prior: float = 0.05
-    """Probability of being at a known neighbouring site that nobody planned, given that she is at one of the two."""
+    nowhere_prior: float = 0.05
+    """Probability that a stay that fits the plan's place was at a place that nobody told us of."""
+    neighbour_prior: float = 0.3
+    """Probability that it was at a known neighbour whose ground is its own: there the positions must decide, next door is a
+    known trick.
+    """
+    same_ground_prior: float = 0.03
+    """Probability that it was at one of the sites on the same ground (flats in a house): positions cannot tell, so the plan
+    does.
+    """
 
     # What other evidence says, in log-odds of being on site at that moment ------------------------------------------------------
     llr_check_home: float = 5.0
@@ -117,6 +129,10 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A call from the home's telephone."""
     llr_check_app: float = 0.5
     """A button in an app, which can be pressed anywhere; its own coordinates are weighed as a fix."""
+    llr_check_edge: float = 1.0
+    """Against being there a moment before a check-in or after a check-out: people check when they come and when they go."""
+    check_edge_s: float = 120.0
+    """That moment: how long before or after the check."""
     llr_credential: float = 4.5
     """A lock that was worked with the worker's own credential."""
     llr_home_activity: float = 0.4
@@ -164,7 +180,9 @@ _DAY_S = 86_400.0
 _BOUNDS: dict[str, tuple[float, float]] = {
     "version": (0, 2**31 - 1),
     "prior_on": (0.001, 0.5),  # at most even odds: the plan must never vouch for the worker
+    "nowhere_prior": (0.001, 0.5),
     "neighbour_prior": (0.001, 0.5),
+    "same_ground_prior": (0.001, 0.5),
     "flagged_weight": (0.0, 0.5),
     "coverage_target": (0.5, 1.0),  # the law that lost evidence never turns a verdict over rests on a majority
     "away_share_per_efold": (0.01, 1.0),

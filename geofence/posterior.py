@@ -28,6 +28,8 @@ NODE_S = 60.0
 """Silences are filled with nodes this far apart, so that the curve shows how certainty decays within them."""
 BRIDGE_S = 900.0
 """Geometry tells when a fence was crossed between fixes at most this far apart; beyond it nobody knows what happened between."""
+FAST_MPS = 12.0
+"""A car in a city: nobody comes sooner."""
 STIR_S = 300.0
 """Home activity closer together than this is one and the same activity."""
 
@@ -58,9 +60,9 @@ def believe(scene: Scene, witness: Witness, window: tuple[float, float], policy:
 
 def observations(witness: Witness, policy: Policy) -> tuple[presence.Observations, Ints]:
     """All observations in the order of time; with each, the index of its fix or -1."""
-    llr = np.where(witness.credible, witness.llr, witness.llr * policy.flagged_weight)
-    anchors = witness.anchors
-    told = bool((llr > 0.0).any() or any(anchor.llr > 0.0 for anchor in anchors))
+    llr = np.where(witness.credible, witness.pull, witness.pull * policy.flagged_weight)
+    told = bool((llr > 0.0).any() or any(anchor.llr > 0.0 for anchor in witness.anchors))
+    anchors = witness.anchors + witness.edges
     stirred = witness.activity if told else witness.activity[:0]
     share = np.minimum(1.0, np.diff(stirred, prepend=-np.inf) / STIR_S)
     at = np.concatenate((witness.fixes.at, [anchor.at for anchor in anchors], stirred))
@@ -115,11 +117,7 @@ def _crossing(curve: Curve, fix_index: Ints, witness: Witness, policy: Policy) -
         arriving = bool(curve.on[i] < curve.on[i + 1])
         away, there = (fix_index[i], fix_index[i + 1]) if arriving else (fix_index[i + 1], fix_index[i])
         length = float(curve.at[i + 1] - curve.at[i])
-        # Time between the fix outside and the fence: at the speed of approach, but at the latest when she was seen inside.
-        speed = _approach_mps(witness, int(away), -1 if arriving else 1, length, int(there))
-        outside = max(float(witness.distance[away]), 0.0)
-        spent = min(outside / speed, 0.97 * length)
-        spread = min(max(float(witness.sigma[away]) / speed, 0.1 * length), 0.45 * length)
+        spent, spread = _way(witness, int(away), -1 if arriving else 1, length, int(there))
         middle = float(curve.at[i]) + spent if arriving else float(curve.at[i + 1]) - spent
         low, high = float(curve.on[i]), float(curve.on[i + 1])
         for offset, share in ((-spread, 0.1), (0.0, 0.5), (spread, 0.9)):
@@ -133,18 +131,23 @@ def _crossing(curve: Curve, fix_index: Ints, witness: Witness, policy: Policy) -
     return Curve(np.insert(curve.at, spot, at), np.insert(curve.on, spot, on))
 
 
-def _approach_mps(witness: Witness, away: int, beyond: int, length_s: float, there: int) -> float:
-    """How fast the worker went towards the fence, from the fix outside and the one beyond it.
+def _way(witness: Witness, away: int, beyond: int, length_s: float, there: int) -> tuple[float, float]:
+    """Seconds from the fix outside to the fence, and their spread: at the speed that she had there, if that brings her in in time.
 
-    Never slower than would bring her from the one fix to the other in time.
+    If it does not, she was still elsewhere, and came at some time between as fast as anybody goes and just before she was seen
+    inside.
     """
-    least = max(float(witness.distance[away] - min(witness.distance[there], 0.0)) / length_s, 0.3)
+    outside = max(float(witness.distance[away]), 0.0)
     further = away + beyond
     if 0 <= further < len(witness.fixes.at):
         gone = abs(float(witness.fixes.at[further] - witness.fixes.at[away]))
-        if 0.0 < gone <= 300.0:
-            return max(least, float(witness.distance[further] - witness.distance[away]) / gone)
-    return least
+        speed = float(witness.distance[further] - witness.distance[away]) / gone if 0.0 < gone <= BRIDGE_S else 0.0
+        needed = max(float(witness.distance[away] - min(witness.distance[there], 0.0)) / length_s, 0.3)
+        if speed >= 0.8 * needed:
+            speed = max(speed, needed)
+            return outside / speed, min(max(float(witness.sigma[away]) / speed, 0.1 * length_s), 0.45 * length_s)
+    soonest = min(outside / FAST_MPS, length_s)
+    return (soonest + length_s) / 2.0, 0.4 * (length_s - soonest)
 
 
 def _sureness(scene: Scene, witness: Witness, stay: Run, policy: Policy) -> float:
@@ -159,22 +162,28 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, policy: Policy) -> floa
     if not len(inside) or weight.sum() <= 0.0:
         return 1.0
     gaps = np.diff(witness.fixes.at[inside], prepend=-np.inf)
-    independent = float(np.minimum(1.0, gaps / policy.correlation_s).sum())
+    independent = float(np.minimum(1.0, gaps / policy.stay_correlation_s).sum())
     east = float(np.average(witness.east[inside], weights=weight))
     north = float(np.average(witness.north[inside], weights=weight))
     variance = float(np.average(witness.sigma[inside] ** 2, weights=weight))
     error = np.array([(variance / independent + policy.bias_m**2) ** 0.5])
     point = (np.array([east]), np.array([north]))
     ours = witness.fence.distance(*point)
-    odds = float(likelihood.ratio(witness.fence, ours, error, policy)[0]) + sum(anchors)
-    odds += log((1.0 - policy.neighbour_prior) / policy.neighbour_prior)
+    support = float(likelihood.stay_llr(witness.fence, ours, error, policy)[0])
+    # The plan speaks only as far as the position does: nothing seen is nothing proven.
+    prior = log((1.0 - policy.nowhere_prior) / policy.nowhere_prior) * min(max(support, 0.0), 1.0)
+    odds = support + prior + sum(anchors)
     against = 0.0
-    for site in scene.neighbours:
-        if site.id == scene.site.id:
-            continue
+    rivals = [site for site in scene.neighbours if site.id != scene.site.id]
+    for site in rivals:
         fence = fence_of(site, witness.plane)
         theirs = float(likelihood.rivalry(witness.fence, fence, ours, fence.distance(*point), error)[0]) + sum(anchors)
         planned = any(o.site == site.id and o.starts_at < end and o.ends_at > start for o in scene.others)
-        prior = 0.5 if planned else policy.neighbour_prior
+        if planned:
+            prior = 0.5
+        elif witness.fence.shares_ground(fence):
+            prior = policy.same_ground_prior / len(rivals)
+        else:
+            prior = policy.neighbour_prior
         against += exp(-min(max(theirs + log((1.0 - prior) / prior), -30.0), 30.0))
     return 1.0 / (1.0 + exp(-min(max(odds, -30.0), 30.0)) + against)

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from geofence import credibility, likelihood
 from geofence.coverage import Coverage
-from geofence.evidence import Floats
+from geofence.evidence import Bools
 from geofence.intervals import covered, intersect, length, ms
 from geofence.outcome import Finding, Moment, Seconds, Verdict
 from geofence.plan import Scene
@@ -80,15 +80,21 @@ def clear_shares(scene: Scene, witness: Witness, policy: Policy) -> tuple[float,
     """Shares of the plan that are covered by reports which, each taken alone, speak for on site, and clearly against it."""
     visit = scene.visit
     plan = [(ms(visit.starts_at), ms(visit.ends_at))]
-    longest = longest_horizon_s(policy)
     anchors_at = np.array([anchor.at for anchor in witness.anchors])
     anchors_llr = np.array([anchor.llr for anchor in witness.anchors])
-    at, llr = np.concatenate((witness.fixes.at, anchors_at)), np.concatenate((witness.llr, anchors_llr))
+    strong = any(anchor.strong and anchor.llr > 0.0 for anchor in witness.anchors)
+    stirred = witness.activity if strong else witness.activity[:0]
+    at = np.concatenate((witness.fixes.at, anchors_at, stirred))
+    llr = np.concatenate((witness.llr, anchors_llr, np.ones(len(stirred))))
+    # Of the report itself and not of its neighbours: a stretch around it, as wide as a still phone's horizon.
+    wide = np.full(len(at), policy.horizon_still_s)
+    wide[: len(witness.quiet)][witness.quiet] = policy.horizon_significant_s
+    wide[len(witness.fixes.at) :] = policy.horizon_home_s
 
-    def share(chosen: Floats) -> float:
-        return length(intersect(plan, covered(chosen, np.full(len(chosen), longest)))) / length(plan)
+    def share(chosen: Bools) -> float:
+        return length(intersect(plan, covered(at[chosen] - wide[chosen] / 2.0, wide[chosen]))) / length(plan)
 
-    return share(at[llr > 0.0]), share(at[llr <= CLEARLY_OFF])
+    return share(llr > 0.0), share(llr <= CLEARLY_OFF)
 
 
 def longest_horizon_s(policy: Policy) -> float:

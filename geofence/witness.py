@@ -50,14 +50,20 @@ class Witness(Struct, frozen=True, eq=False):
     distance: Floats
     sigma: Floats
     llr: Floats
-    """Of each fix, flags aside."""
+    """Of each fix taken alone, flags aside."""
+    pull: Floats
+    """Of each fix, what it does to the chain."""
     mask: Ints
     credible: Bools
     precise: Bools
     """Good enough to tell on from off."""
+    quiet: Bools
+    """Made in a reporting mode in which a still phone is silent."""
     horizon: Floats
     """How long each fix stays informative, seconds."""
     anchors: tuple[Anchor, ...]
+    edges: tuple[Anchor, ...]
+    """Moments just before a check-in or after a check-out: hints, and no reports of their own."""
     activity: Floats
     """Moments of home activity that no other known visit explains."""
 
@@ -72,6 +78,8 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
     distance = fence.distance(east, north)
     sigma = likelihood.sigma(fixes.accuracy_m, policy)
     mask = credibility.masks(fixes, policy)
+    quiet = np.array([mode in SIGNIFICANT_MODES for mode in fixes.mode]) if fixes.mode else np.zeros(len(mask), dtype=bool)
+    anchors, edges = _anchors(scene, observed, plane, fence, policy)
     radius = np.where(np.isnan(fixes.accuracy_m), policy.accuracy_default_m, fixes.accuracy_m)
     return Witness(
         observed=observed,
@@ -83,11 +91,14 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
         distance=distance,
         sigma=sigma,
         llr=likelihood.llr(fence, distance, sigma, policy),
+        pull=likelihood.pull(fence, distance, sigma, policy),
         mask=mask,
         credible=mask == 0,
         precise=radius <= policy.accuracy_max_m,
-        horizon=_horizons(fixes, east, north, sigma, policy),
-        anchors=_anchors(scene, observed, plane, fence, policy),
+        quiet=quiet,
+        horizon=_horizons(fixes, quiet, east, north, sigma, policy),
+        anchors=anchors,
+        edges=edges,
         activity=_activity(scene, observed),
     )
 
@@ -141,7 +152,7 @@ def _canonical_fixes(fixes: Fixes, low: float, high: float) -> Fixes:
     )
 
 
-def _horizons(fixes: Fixes, east: Floats, north: Floats, sigma: Floats, policy: Policy) -> Floats:
+def _horizons(fixes: Fixes, quiet: Bools, east: Floats, north: Floats, sigma: Floats, policy: Policy) -> Floats:
     """How long each fix stays informative: by its mode, else by whether its phone was moving when it was made."""
     speed = fixes.speed_mps.copy()
     for source in range(len(fixes.sources)):
@@ -155,17 +166,17 @@ def _horizons(fixes: Fixes, east: Floats, north: Floats, sigma: Floats, policy: 
         speed[own] = np.where(np.isnan(speed[own]), travelled, speed[own])
     moving = speed >= policy.moving_mps
     horizon = np.where(moving, policy.horizon_moving_s, policy.horizon_still_s)
-    if fixes.mode:
-        significant = np.array([mode in SIGNIFICANT_MODES for mode in fixes.mode])
-        horizon[significant] = policy.horizon_significant_s
-    return horizon
+    return np.where(quiet, policy.horizon_significant_s, horizon)
 
 
-def _anchors(scene: Scene, observed: Observed, plane: Plane, fence: Fence, policy: Policy) -> tuple[Anchor, ...]:
+def _anchors(
+    scene: Scene, observed: Observed, plane: Plane, fence: Fence, policy: Policy
+) -> tuple[tuple[Anchor, ...], tuple[Anchor, ...]]:
     visit = scene.visit
     elsewhere = {other.id for other in scene.others if other.site != visit.site}
     ours = {device.source for device in scene.devices if device.site == visit.site}
-    anchors = []
+    anchors: list[Anchor] = []
+    edges: list[Anchor] = []
     for check in observed.checks:
         strength = _check_llr(check, policy)
         if check.visit in elsewhere:
@@ -177,11 +188,14 @@ def _anchors(scene: Scene, observed: Observed, plane: Plane, fence: Fence, polic
                 anchors.append(Anchor(check.at, strength, policy.horizon_home_s, strong=True))
             else:
                 anchors.append(Anchor(check.at, strength + own, covers_s, strong=False))
+            edge = check.at + policy.check_edge_s * (-1 if check.kind == "in" else 1)
+            edges.append(Anchor(edge, -policy.llr_check_edge, 0.0, strong=False))
     for event in observed.events:
         if event.worker == visit.worker or event.credential == visit.worker:
             here = event.source in ours
             anchors.append(Anchor(event.at, policy.llr_credential * (1 if here else -1), policy.horizon_home_s, strong=True))
-    return tuple(sorted(anchors, key=lambda anchor: (anchor.at, anchor.llr, anchor.covers_s)))
+    key = lambda anchor: (anchor.at, anchor.llr, anchor.covers_s)  # noqa: E731
+    return tuple(sorted(anchors, key=key)), tuple(sorted(edges, key=key))
 
 
 def _check_llr(check: Check, policy: Policy) -> float:
