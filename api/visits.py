@@ -1,0 +1,199 @@
+"""Visits over HTTP: the plan, and with it what was made of it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, get_args
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
+
+from api import outcome, paging
+from api.body import StrictRoute
+from api.database import Database
+from api.fields import Cursor, From, Id, Limit, PathId, PlannedInstant, Said, Text, To, extras, same_id
+from api.problem import FieldError, did_you_mean, invalid, unknown
+from api.reply import Json, rfc3339
+from geofence.outcome import Verdict
+from store import plans, views
+
+router = APIRouter(tags=["visits"], route_class=StrictRoute)
+
+LENGTH_MAX = timedelta(hours=48)
+EXAMPLE: JsonDict = {
+    "worker": "w-17",
+    "site": "s-12",
+    "service": "cleaning",
+    "starts_at": "2026-11-22T01:00:00Z",
+    "ends_at": "2026-11-22T03:00:00Z",
+}
+ANSWERED = ("outcome", "updated_at")
+
+
+class VisitBody(BaseModel):
+    """A planned service. What else is sent is kept and given back."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [EXAMPLE]})
+
+    id: Id | None = Field(None, description="must be the id in the path, where there is one")
+    worker: Id
+    site: Id
+    service: Id = Field("default", description="whose policy judges it")
+    starts_at: PlannedInstant
+    ends_at: PlannedInstant
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> "VisitBody":
+        if self.ends_at <= self.starts_at:
+            raise PydanticCustomError("span", "ends_at must be after starts_at")
+        if self.ends_at - self.starts_at > LENGTH_MAX:
+            raise PydanticCustomError(
+                "span", "ends_at must be at most 48 hours after starts_at: plan a longer service as several visits"
+            )
+        extras(self.model_extra, VisitBody.model_fields, ANSWERED)
+        return self
+
+
+class VisitRead(TypedDict):
+    """A stored visit with its outcome."""
+
+    id: str
+    worker: str
+    site: str
+    service: str
+    starts_at: Said
+    ends_at: Said
+    updated_at: Said
+    outcome: outcome.OutcomeRead
+
+
+class VisitList(TypedDict):
+    """A page of visits."""
+
+    items: list[VisitRead]
+    next: str | None
+
+
+class Version(TypedDict):
+    """An outcome that people were told, and why it differs from the one before."""
+
+    why: str
+    recorded_at: Said
+    outcome: outcome.OutcomeRead
+
+
+class History(TypedDict):
+    """The versions of an outcome, newest first."""
+
+    items: list[Version]
+    next: str | None
+
+
+class _Place(paging.Key, frozen=True):
+    starts_at: datetime
+    id: str
+
+
+def plan(visit: str, body: VisitBody) -> plans.VisitPlan:
+    """What the store keeps of a body."""
+    return plans.VisitPlan(
+        id=visit,
+        worker=body.worker,
+        site=body.site,
+        service=body.service,
+        starts_at=body.starts_at,
+        ends_at=body.ends_at,
+        properties=extras(body.model_extra, (), ANSWERED),
+    )
+
+
+def read(row: views.VisitRow) -> VisitRead:
+    """A stored visit as JSON."""
+    known = VisitRead(
+        id=row.id,
+        worker=row.worker,
+        site=row.site,
+        service=row.service,
+        starts_at=rfc3339(row.starts_at),
+        ends_at=rfc3339(row.ends_at),
+        updated_at=rfc3339(row.updated_at),
+        outcome=outcome.read(row.outcome, row.revision),
+    )
+    merged: Any = {**row.properties, **known}
+    return merged  # type: ignore[no-any-return]
+
+
+@router.put("/visits/{id}", response_model=VisitRead, response_class=Json, responses={201: {"model": VisitRead}})
+async def put_visit(visit: PathId, body: VisitBody, database: Database) -> Response:
+    """Creates or replaces a visit. A moved one is judged again; its site and its worker must have been put before."""
+    same_id(visit, body.id)
+    async with database.transaction():
+        written = await plans.put(database, plans.Plans(visits=[plan(visit, body)]))
+        rows = await views.visits_by_id(database, [visit])
+    return Json(read(rows[0]), 201 if written.visits.created else 200)
+
+
+@router.get("/visits/{id}", response_model=VisitRead, response_class=Json)
+async def get_visit(visit: PathId, database: Database) -> Response:
+    """One visit with its outcome. While it runs, the outcome is what is known by now."""
+    rows = await views.visits_by_id(database, [visit])
+    if not rows:
+        raise unknown("visit", visit)
+    return Json(read(rows[0]))
+
+
+@router.get("/visits/{id}/history", response_model=History, response_class=Json)
+async def get_history(visit: PathId, database: Database) -> Response:
+    """What people were told of this visit, newest first, and why it changed."""
+    rows = await views.history(database, visit)
+    if not rows and not await views.visits_by_id(database, [visit]):
+        raise unknown("visit", visit)
+    items = [
+        Version(why=row.why, recorded_at=rfc3339(row.recorded_at), outcome=outcome.read(row.outcome, row.revision)) for row in rows
+    ]
+    return Json(History(items=items, next=None))
+
+
+@router.get("/visits", response_model=VisitList, response_class=Json)
+async def list_visits(
+    request: Request,
+    database: Database,
+    start: From = None,
+    end: To = None,
+    worker: Annotated[list[Id], Query(description="of any of these workers")] = [],  # noqa: B006
+    site: Annotated[list[Id], Query(description="at any of these sites")] = [],  # noqa: B006
+    service: Annotated[list[Id], Query(description="of any of these services")] = [],  # noqa: B006
+    verdict: Annotated[list[Text], Query(description=f"any of these, several or with commas: {' '.join(get_args(Verdict))}")] = [],  # noqa: B006
+    limit: Limit = 500,
+    cursor: Cursor = None,
+) -> Response:
+    """Visits in the order of `starts_at`, which is what `from` and `to` compare with."""
+    after = paging.decode(cursor, _Place)
+    wanted = views.VisitFilter(
+        starts_from=start, starts_before=end, workers=worker, sites=site, services=service, verdicts=_verdicts(verdict)
+    )
+    rows = await views.visits(database, wanted, (after.starts_at, after.id) if after else None, limit + 1)
+    page, last = paging.cut(rows, limit)
+    behind = paging.url(request, _Place(last.starts_at, last.id)) if last else None
+    return Json(VisitList(items=[read(row) for row in page], next=behind))
+
+
+@router.delete("/visits/{id}", status_code=204)
+async def delete_visit(visit: PathId, database: Database) -> Response:
+    """Deletes a visit, and with it its outcome. The evidence stays."""
+    async with database.transaction():
+        if not await plans.delete_visit(database, visit):
+            raise unknown("visit", visit)
+    return Response(status_code=204)
+
+
+def _verdicts(given: Sequence[str]) -> list[str]:
+    known = get_args(Verdict)
+    found = [name for text in given for name in text.split(",") if name]
+    for name in found:
+        if name not in known:
+            detail = f"'{name}' is no verdict{did_you_mean(name, known)} There are {', '.join(known)}."
+            raise invalid([FieldError(field="verdict", at="query", detail=detail)])
+    return found

@@ -1,0 +1,83 @@
+"""The api on a real socket and a real, empty database; what verify would derive is inserted by hand."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+import psycopg
+import pytest
+
+from api import main
+from api.settings import Settings
+from tests.api import world
+
+START_S = 10.0
+
+
+@contextmanager
+def serving(settings: Settings, database: str) -> Iterator[str]:
+    """Runs the program's own server in a thread; yields its URL."""
+    server = main.server(settings, database, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, name="api")
+    thread.start()
+    deadline = time.monotonic() + START_S
+    while not server.started:
+        assert thread.is_alive(), "the server ended before it started"
+        assert time.monotonic() < deadline, "the server did not start"
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(START_S)
+        assert not thread.is_alive(), "the server did not stop"
+
+
+@pytest.fixture
+def url(database: str) -> Iterator[str]:
+    """Where an api without a key listens."""
+    with serving(Settings(), database) as found:
+        yield found
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, timeout=10) as found:
+        yield found
+
+
+@pytest.fixture
+def planned(client: httpx.Client) -> httpx.Client:
+    """A client of an api that knows one site, one worker, one lock and one visit."""
+    for path, body in world.PLANS.items():
+        answer = client.put(path, json=body)
+        assert answer.status_code == 201, answer.text
+    return client
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[psycopg.Connection]:
+    """The same database, behind the api's back."""
+    with psycopg.connect(database, autocommit=True) as found:
+        yield found
+
+
+Serve = Callable[[Settings], str]
+
+
+@pytest.fixture
+def serve(database: str) -> Iterator[Serve]:
+    """Starts an api with other settings."""
+    opened = []
+
+    def start(settings: Settings) -> str:
+        context = serving(settings, database)
+        opened.append(context)
+        return context.__enter__()
+
+    yield start
+    for context in reversed(opened):
+        context.__exit__(None, None, None)
