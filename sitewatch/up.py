@@ -106,6 +106,9 @@ class _House:
     async def _start(self) -> None:
         options = self._options
         self._logs.mkdir(parents=True, exist_ok=True)
+        if options.ready_file is not None:
+            # A run that was killed left it.
+            options.ready_file.unlink(missing_ok=True)
         http_port = await self._port(options.http_port, "--http-port")
         mqtt_port = await self._port(options.mqtt_port, "--mqtt-port")
         self._console.print(f"sitewatch starts in [bold]{options.data}[/]; Ctrl-C stops it", highlight=False)
@@ -113,7 +116,9 @@ class _House:
         cluster = await asyncio.to_thread(postgres.prepare, options.data / "postgres", self._settings.postgres)
         served = broker.prepare(options.data / "broker", self._settings.broker.kind, port=mqtt_port)
         http = f"http://127.0.0.1:{http_port}"
+        token = self._settings.api.api_key
         environment = {
+            **({"SITEWATCH_API_KEY": token} if token else {}),
             "SITEWATCH_DATABASE": cluster.url(),
             "SITEWATCH_MQTT": served.url,
             **({"SITEWATCH_CONFIG": str(options.config_file.absolute())} if options.config_file else {}),
@@ -127,7 +132,6 @@ class _House:
         await asyncio.to_thread(migrate, cluster.url())
         await self._go("broker", f"{served.kind}, 127.0.0.1:{served.port}")
         await asyncio.gather(*(self._go(name) for name in PROGRAMS))
-        token = self._settings.api.api_key
         ready = {"http": http, "mqtt": served.url, "database": cluster.url(), "token": token}
         if options.ready_file is not None:
             write_whole(options.ready_file, json.dumps(ready))
