@@ -96,7 +96,7 @@ class Fleet:
             away = max(0.0, epoch(visit["starts_at"]) + 120 - at, at - epoch(visit["ends_at"]) + 60) * 1.2
             if 0.42 < (at - start) / (end - start) < 0.5:
                 continue
-            flags = ["poor_accuracy"] if dice.random() < 0.04 else []
+            flags = ["teleport"] if dice.random() < 0.04 else []
             yield point(
                 lon + (east + away) / 55_000, lat + (north + away / 2) / 111_000, worker=visit["worker"], at=rfc3339(at),
                 received_at=rfc3339(at + 1), accuracy_m=900 if flags else dice.choice([6, 9, 14, 35]), flags=flags,
@@ -163,7 +163,7 @@ class Fleet:
             "coverage": 1 - missing / (until - starts) if begun else None,
             "monitored_s": max(0.0, until - starts - missing), "expected_s": max(0.0, until - starts),
             "gaps": gaps, "presence": presence,
-            "evidence": {"fixes": 271, "checks": 2, "device_events": 9, "statuses": 3, "flags": {"poor_accuracy": 11}},
+            "evidence": {"fixes": 271, "checks": 2, "device_events": 9, "statuses": 3, "flags": {"teleport": 11}},
             "explanation": {
                 "en": "On site for 1 h 22 min of 1 h 24 min planned, by 260 fixes and the lock; 7 min went unseen while the phone saved power.",
                 "zh": "计划 1 小时 24 分，在场 1 小时 22 分，依据 260 次定位与门锁事件；手机省电期间有 7 分未监测到。",
@@ -227,7 +227,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         alert = self.server.fleet.alerts[unquote(self.path.split("/")[3])]
-        alert["acknowledged_at"] = rfc3339(time.time())
+        alert["acknowledged"] = {"at": rfc3339(time.time()), "by": None, "note": None}
         self._reply(alert)
 
     def _answer(self, parts: list[str], query: dict[str, str]) -> Json | None:
@@ -255,6 +255,10 @@ class Handler(BaseHTTPRequestHandler):
                 starts = epoch(fleet.visits[visit]["starts_at"])
                 checks = [{"at": rfc3339(starts + 130), "kind": "in", "method": "qr"}]
                 return {"checks": checks, "device_events": [{"at": rfc3339(starts + 110), "kind": "unlock", "device": "lock-1"}], "statuses": []}
+            case ["visits", visit, "history"]:
+                now = fleet.visits[visit]["outcome"]
+                before = {**now, "verdict": "unknown", "coverage": 0.83}
+                return listed([{"why": why, "recorded_at": rfc3339(time.time()), "outcome": of} for why, of in (("late evidence", now), ("first", before))])
             case ["alerts"]:
                 return listed(list(fleet.alerts.values()))
             case ["devices"]:
@@ -322,13 +326,13 @@ def matching(visits: Any, query: dict[str, str]) -> Iterator[Json]:
 def device(n: int, site: str, kind: str) -> Json:
     said = {"lock": "unlock", "motion": "motion", "plug": "power", "contact": "open"}[kind]
     at = rfc3339(time.time() - n * 40)
-    state = {"at": at, "received_at": at, "online": n % 9 != 0, "battery": 0.1 + (n % 9) / 10, "reported": {said: {"at": at, "value": 43}}}
+    state = {"at": at, "received_at": at, "online": n % 9 != 0, "battery": 0.1 + (n % 9) / 10, "reported": {said: {"at": time.time(), "value": 43}}}
     return {"id": f"{kind}-{n}", "site": site, "kind": kind, "dialect": "native", "address": None, "name": None, "state": state if n % 7 else None}
 
 
 def alert(id: str, kind: str, severity: str, at: float, visit: Json) -> Json:
     about = {"visit": visit["id"], "worker": visit["worker"], "site": visit["site"], "device": None}
-    return {"id": id, "kind": kind, "severity": severity, "at": rfc3339(at), **about, "detail": {}, "cleared": False, "acknowledged_at": None}
+    return {"id": id, "kind": kind, "severity": severity, "at": rfc3339(at), **about, "detail": {}, "cleared": False, "acknowledged": None}
 
 
 def point(lon: float, lat: float, **properties: Any) -> Json:

@@ -77,7 +77,7 @@ function frame(days, paint, ofValue) {
     cursor: { show: false },
     padding: [8, 8, 0, 0],
     axes: [
-      { ...axis, grid: { show: false }, splits: (plot) => everyFew(days, plot.width), values: (_, splits) => splits.map((index) => days[index] ?? "") },
+      { ...axis, grid: { show: false }, splits: (plot) => everyFew(days, plot.width), values: (_, splits) => splits.map((index) => days[index] ?? ""), size: 26 },
       { ...axis, size: 58, values: (_, splits) => splits.map(ofValue) },
     ],
   };

@@ -30,6 +30,7 @@ export const fleet = {
   alerts: new Map(),
   tails: new Map(),
   stream: "connecting",
+  clockAheadMs: 0,
   loaded: false,
   failure: null,
 };
@@ -56,6 +57,18 @@ export async function start() {
   });
 }
 
+/** Resolves when names, zones and settings are here: what a view needs before it can say anything well. */
+export async function loaded() {
+  if (fleet.loaded) return;
+  await new Promise((resolve) => {
+    const end = subscribe(() => {
+      if (!fleet.loaded) return;
+      end();
+      resolve();
+    });
+  });
+}
+
 /** Fetches everything again. Positions come first: they are what the desk looks at. */
 export async function refetch() {
   try {
@@ -71,6 +84,11 @@ export async function refetch() {
     fleet.failure = failure;
     tellNow("stream");
   }
+}
+
+/** The server's clock: what an age is counted against, whatever this computer believes. */
+export function now() {
+  return Date.now() + fleet.clockAheadMs;
 }
 
 export function workerName(id) {
@@ -97,21 +115,21 @@ export function deskZone() {
 }
 
 /** on, off, unknown or silent. Someone between visits who reports is travelling or off: nothing is undecided then. */
-export function workerState(position, now) {
-  if (!position || position.online === false || ageOf(position, now) > SILENT_AFTER_S) return "silent";
+export function workerState(position, at) {
+  if (!position || position.online === false || ageOf(position, at) > SILENT_AFTER_S) return "silent";
   if (position.presence === "on") return "on";
   return position.visit && position.presence === "unknown" ? "unknown" : "off";
 }
 
-export function ageOf(position, now) {
-  return (now - position.atMs) / 1000;
+export function ageOf(position, at) {
+  return (at - position.atMs) / 1000;
 }
 
 /** The visit that a site or a worker is in now, or null: planned for now, or begun and not yet left. */
-export function runningVisit(visits, now) {
+export function runningVisit(visits, at) {
   const running = [...visits].filter((visit) => {
     const [starts, ends] = [Date.parse(visit.starts_at), Date.parse(visit.ends_at)];
-    return starts <= now && (now < ends || (now < ends + RUNNING_GRACE_MS && visit.outcome?.arrived_at && !visit.outcome.left_at));
+    return starts <= at && (at < ends || (at < ends + RUNNING_GRACE_MS && visit.outcome?.arrived_at && !visit.outcome.left_at));
   });
   return running.sort((a, b) => Date.parse(b.starts_at) - Date.parse(a.starts_at))[0] ?? null;
 }
@@ -131,7 +149,7 @@ export function positionOf(feature) {
 }
 
 export function isOpen(alert) {
-  return !alert.acknowledged_at && !alert.cleared;
+  return !alert.acknowledged && !alert.cleared;
 }
 
 /** Repaints what depends on nothing but the passing of time and the reader's language. */
@@ -143,10 +161,13 @@ export function tellNow(...kinds) {
 }
 
 async function settings() {
-  return get("settings").catch((failure) => {
-    if (failure instanceof Problem && failure.status === 404) return {};
-    throw failure;
-  });
+  const asked = Date.now();
+  const told = await get("settings");
+  const middle = (asked + Date.now()) / 2;
+  // Within a second both clocks agree as well as the way there and back lets us know.
+  const ahead = told.time ? Date.parse(told.time) - middle : 0;
+  fleet.clockAheadMs = Math.abs(ahead) > 1000 ? ahead : 0;
+  return told;
 }
 
 async function fetchSites() {
@@ -175,9 +196,8 @@ async function fetchAlerts() {
 }
 
 async function fetchVisits() {
-  const now = Date.now();
-  const from = new Date(now - VISITS_BACK_MS).toISOString();
-  const to = new Date(now + VISITS_AHEAD_MS).toISOString();
+  const from = new Date(now() - VISITS_BACK_MS).toISOString();
+  const to = new Date(now() + VISITS_AHEAD_MS).toISOString();
   const visits = await all("visits", { from, to, limit: 500 });
   fleet.visits = new Map(visits.map((visit) => [visit.id, visit]));
 }
@@ -187,11 +207,16 @@ function take(kind, data) {
   const things = Array.isArray(data) ? data : (data.features ?? data.items ?? [data]);
   for (const thing of things) {
     if (kind === "position") takePosition(thing);
-    else if (kind === "visit") fleet.visits.set(thing.id, { ...fleet.visits.get(thing.id), ...thing });
-    else if (kind === "alert") fleet.alerts.set(thing.id, { ...fleet.alerts.get(thing.id), ...thing });
+    else if (kind === "visit") takeThing(fleet.visits, thing);
+    else if (kind === "alert") takeThing(fleet.alerts, thing);
   }
   const name = { position: "positions", visit: "visits", alert: "alerts", device: "devices" }[kind];
   if (name) tellSoon(name);
+}
+
+function takeThing(things, thing) {
+  if (thing.deleted) things.delete(thing.id);
+  else things.set(thing.id, thing);
 }
 
 function takePosition(feature) {

@@ -34,6 +34,11 @@ export function dayAndClock(at, zone) {
   return at === null ? DASH : `${day(at, zone)} ${clock(at, zone)}`;
 }
 
+/** The clock alone for today, with the day before it for any other day. */
+export function whenever(at, zone) {
+  return at !== null && dateField(at, zone) === dateField(Date.now(), zone) ? clock(at, zone) : dayAndClock(at, zone);
+}
+
 /** `Europe/Helsinki (UTC+2)`. */
 export function zoneName(zone, at = Date.now()) {
   const offset = offsetMinutes(at, zone);
@@ -81,6 +86,11 @@ export function age(seconds) {
 export function percent(share) {
   if (share === null || share === undefined) return DASH;
   return `${number(Math.floor(share * 1000 + 1e-9) / 10, 1)} %`;
+}
+
+/** A target as people say it: `95 %`. */
+export function wholePercent(share) {
+  return `${number(share * 100, Number.isInteger(Math.round(share * 1e6) / 1e4) ? 0 : 1)} %`;
 }
 
 export function number(value, digits = 0) {

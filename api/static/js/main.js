@@ -7,7 +7,7 @@
 
 import { onKeyWanted } from "./client.js";
 import { h, replace, setText } from "./dom.js";
-import { deskZone, fleet, isOpen, refetch, start, subscribe, tellNow } from "./fleet.js";
+import { deskZone, fleet, now, isOpen, refetch, start, subscribe, tellNow } from "./fleet.js";
 import { clock } from "./format.js";
 import { language, setLanguage, t } from "./i18n.js";
 import { applyTheme, nextTheme, theme } from "./theme.js";
@@ -124,7 +124,7 @@ function paintBar() {
   parts.stream.dataset.state = fleet.stream;
   setText(parts.stream, t(`stream.${fleet.stream}`));
   const zone = deskZone();
-  setText(parts.clock, `${clock(Date.now(), zone)} ${zone.split("/").at(-1).replaceAll("_", " ")}`);
+  setText(parts.clock, `${clock(now(), zone)} ${zone.split("/").at(-1).replaceAll("_", " ")}`);
   parts.clock.title = zone;
   setText(parts.theme, ICONS[theme()]);
   parts.theme.title = t(`theme.${theme()}`);

@@ -202,15 +202,15 @@ function layers(paint, font, tiled) {
   ];
 }
 
-/** An arrow head that stands ahead of the dot, pointing north until the map turns it. */
+/** An arrow head that looks out from under the dot, pointing north until the map turns it. */
 function arrow(fill, edge) {
   const size = 64;
   const canvas = Object.assign(document.createElement("canvas"), { width: size, height: size });
   const pen = canvas.getContext("2d");
   pen.beginPath();
-  pen.moveTo(size / 2, 3);
-  pen.lineTo(size / 2 + 10, 19);
-  pen.lineTo(size / 2 - 10, 19);
+  pen.moveTo(size / 2, 6);
+  pen.lineTo(size / 2 + 12, 30);
+  pen.lineTo(size / 2 - 12, 30);
   pen.closePath();
   pen.fillStyle = fill;
   pen.strokeStyle = edge;

@@ -10,6 +10,7 @@
  */
 
 import { h, replace, svg } from "./dom.js";
+import { now } from "./fleet.js";
 import { clock, clockWithSeconds, duration, instant, metres } from "./format.js";
 import { t } from "./i18n.js";
 import { CAUSES } from "./widgets.js";
@@ -49,7 +50,7 @@ function draw(model, width) {
   model.left = left;
   model.width = width;
   const image = svg("svg", { height: HEIGHT_PX, viewBox: `0 0 ${width} ${HEIGHT_PX}`, role: "img", "aria-label": summary(model) });
-  image.append(...axis(model), ...labels(left), ...plan(model), ...presence(model), ...coverage(model), ...ticks(model), ...marks(model), ...moments(model), ...now(model));
+  image.append(...axis(model), ...labels(left), ...plan(model), ...presence(model), ...coverage(model), ...ticks(model), ...marks(model), ...moments(model), ...nowLine(model));
   const cross = svg("line", { class: "cross", y1: 16, y2: HEIGHT_PX - 6, visibility: "hidden" });
   image.append(cross);
   listen(model, image, cross);
@@ -105,7 +106,7 @@ function coverage(model) {
 /** The denominator of coverage: the plan and the stay, as far as they have passed. */
 function counted({ visit }) {
   const outcome = visit.outcome ?? {};
-  const time = Date.now();
+  const time = now();
   const spans = [[Date.parse(visit.starts_at), Date.parse(visit.ends_at)]];
   if (outcome.arrived_at) spans.push([Date.parse(outcome.arrived_at.best), outcome.left_at ? Date.parse(outcome.left_at.best) : Math.max(time, Date.parse(visit.ends_at))]);
   return outcome.coverage === null || outcome.coverage === undefined ? [] : spans.map(([start, end]) => [start, Math.min(end, time)]).filter(([start, end]) => end > start);
@@ -144,8 +145,8 @@ function moments(model) {
   });
 }
 
-function now(model) {
-  const time = Date.now();
+function nowLine(model) {
+  const time = now();
   return time > model.from && time < model.to ? [svg("line", { class: "now", x1: model.x(time), x2: model.x(time), y1: 16, y2: HEIGHT_PX - 6 })] : [];
 }
 

@@ -2,12 +2,12 @@
 
 import { post, Problem } from "../client.js";
 import { h, replace } from "../dom.js";
-import { deskZone, fleet, isOpen, siteZone, tellNow } from "../fleet.js";
-import { age, dayAndClock } from "../format.js";
+import { deskZone, fleet, isOpen, now, siteZone, tellNow } from "../fleet.js";
+import { age, dayAndClock, whenever } from "../format.js";
 import { language, t } from "../i18n.js";
 import { emptyState, loadingState, siteLink, toast, visitHref, workerLink } from "../widgets.js";
 
-const SEVERITIES = ["critical", "high", "warning", "medium", "low", "info"];
+const SEVERITIES = ["critical", "warning", "info"];
 
 export function mount(root, route) {
   const view = { root, done: route.query.get("done") === "1", toolbar: h("div", { class: "toolbar" }), body: h("div", { class: "scroll" }) };
@@ -41,7 +41,7 @@ function row(view, alert) {
     "tr",
     { "data-severity": alert.severity, class: isOpen(alert) ? null : "done" },
     h("td", { class: "wide" }, h("b", {}, t(`alert.${alert.kind}`)), " ", h("span", { class: "sub" }, t(`severity.${alert.severity}`)), sentence(alert)),
-    h("td", {}, dayAndClock(at, zone), h("span", { class: "sub" }, ` · ${t("unit.ago", { age: age((Date.now() - at) / 1000) })}`)),
+    h("td", {}, whenever(at, zone), h("span", { class: "sub" }, ` · ${t("unit.ago", { age: age((now() - at) / 1000) })}`)),
     h("td", {}, alert.worker ? workerLink(alert.worker) : "–"),
     h("td", {}, alert.site ? siteLink(alert.site) : "–"),
     h("td", {}, alert.visit ? h("a", { href: visitHref(alert.visit) }, alert.visit) : (alert.device ?? "–")),
@@ -56,7 +56,7 @@ function sentence(alert) {
 }
 
 function state(view, alert, zone) {
-  if (alert.acknowledged_at) return t("alerts.acknowledged", { when: dayAndClock(Date.parse(alert.acknowledged_at), zone) });
+  if (alert.acknowledged) return t("alerts.acknowledged", { when: dayAndClock(Date.parse(alert.acknowledged.at), zone) });
   if (alert.cleared) return t("alerts.cleared");
   return h("button", { type: "button", onclick: (event) => acknowledge(event.target, alert) }, t("alerts.acknowledge"));
 }
@@ -64,8 +64,7 @@ function state(view, alert, zone) {
 async function acknowledge(button, alert) {
   button.disabled = true;
   try {
-    const answer = await post(`alerts/${encodeURIComponent(alert.id)}/acknowledge`);
-    fleet.alerts.set(alert.id, { ...alert, acknowledged_at: new Date().toISOString(), ...answer });
+    fleet.alerts.set(alert.id, await post(`alerts/${encodeURIComponent(alert.id)}/acknowledge`));
     tellNow("alerts");
   } catch (failure) {
     if (!(failure instanceof Problem) && !(failure instanceof TypeError)) throw failure;

@@ -3,8 +3,8 @@
 import { all, get, Problem } from "../client.js";
 import { shareChart, stackChart } from "../charts.js";
 import { h, replace } from "../dom.js";
-import { deskZone, fleet, subscribe } from "../fleet.js";
-import { dateField, duration, number, percent, shortDay, startOfDate, zoneName } from "../format.js";
+import { deskZone, loaded, now } from "../fleet.js";
+import { dateField, duration, number, percent, shortDay, startOfDate, wholePercent, zoneName } from "../format.js";
 import { t } from "../i18n.js";
 import { causeBar, causeLegend, CAUSES, emptyState, errorState, loadingState, shareBar, siteLink, workerLink } from "../widgets.js";
 
@@ -21,14 +21,12 @@ export function mount(root, route) {
   replace(root, h("div", { class: "page" }, view.toolbar, view.body));
   replace(view.body, loadingState());
   buildToolbar(view);
-  if (fleet.loaded) load(view);
-  const end = fleet.loaded ? () => {} : subscribe(() => fleet.loaded && (end(), buildToolbar(view), load(view)));
+  load(view);
   return {
     update: (kinds) => kinds.has("visits") && Date.now() - view.loadedAt > REFRESH_MS && load(view),
     navigate(next) {
       view.route = next;
       view.by = next.query.get("by") ?? "worker";
-      buildToolbar(view);
       load(view);
       return true;
     },
@@ -47,7 +45,7 @@ function stopCharts(view) {
 /** First and last day, both included, as people choose them. */
 function range(view) {
   const zone = deskZone();
-  const today = dateField(Date.now(), zone);
+  const today = dateField(now(), zone);
   const back = dateField(startOfDate(today, zone) - 6 * DAY_MS + DAY_MS / 2, zone);
   return { first: view.route.query.get("from") ?? back, last: view.route.query.get("to") ?? today, today, zone };
 }
@@ -72,6 +70,9 @@ async function load(view) {
   view.stop.abort();
   const { signal } = (view.stop = new AbortController());
   view.loadedAt = Date.now();
+  await loaded(); // The desk's days begin when the sites' zone says so.
+  if (signal.aborted) return;
+  buildToolbar(view);
   const { first, last, zone } = range(view);
   const span = { from: new Date(startOfDate(first, zone)).toISOString(), to: new Date(startOfDate(last, zone) + DAY_MS).toISOString(), limit: 500 };
   try {
@@ -97,7 +98,7 @@ function paint(view, days, groups) {
 function totals(total, target) {
   const unseen = total.expected_s - total.monitored_s;
   const figure = (term, value, note, bad) => h("div", {}, h("div", { class: "term" }, term), h("div", { class: bad ? "value bad" : "value" }, value), h("div", { class: "note" }, note));
-  const verdict = (share) => (share >= target ? `${t("coverage.target")} ${percent(target)} ${t("coverage.met")}` : `${t("coverage.target")} ${percent(target)} ${t("coverage.missed", { n: number((target - share) * 100, 1) })}`);
+  const verdict = (share) => (share >= target ? `${t("coverage.target")} ${wholePercent(target)} ${t("coverage.met")}` : `${t("coverage.target")} ${wholePercent(target)} ${t("coverage.missed", { n: number((target - share) * 100, 1) })}`);
   return h(
     "div",
     { class: "figures" },
@@ -125,7 +126,7 @@ function charts(view, days, target) {
   return h(
     "div",
     { class: "charts" },
-    h("section", { class: "section" }, h("h2", {}, t("coverage.byDay", { target: percent(target) })), shares.element, lines),
+    h("section", { class: "section" }, h("h2", {}, t("coverage.byDay", { target: wholePercent(target) })), shares.element, lines),
     h("section", { class: "section" }, h("h2", {}, t("coverage.causes")), stack.element, causeLegend(causes)),
   );
 }

@@ -2,8 +2,8 @@
 
 import { all, Problem } from "../client.js";
 import { h, replace } from "../dom.js";
-import { siteName, siteZone } from "../fleet.js";
-import { age, dayAndClock } from "../format.js";
+import { now, siteName, siteZone } from "../fleet.js";
+import { age, whenever } from "../format.js";
 import { t } from "../i18n.js";
 import { emptyState, errorState, loadingState, searchField, siteLink } from "../widgets.js";
 
@@ -55,37 +55,33 @@ function paint(view) {
 }
 
 /** The table of devices, also for a site's page. */
-export function deviceTable(devices) {
-  const heads = [["common.device"], ["devices.kind"], ["common.site"], ["devices.state"], ["devices.lastHeard"], ["devices.connection"], ["devices.battery", 1]];
-  return h("table", {}, h("thead", {}, h("tr", {}, heads.map(([key, number]) => h("th", { scope: "col", class: number ? "number" : null }, t(key))))), h("tbody", {}, devices.map(row)));
+export function deviceTable(devices, { withSite = true } = {}) {
+  const heads = [["common.device"], ["devices.kind"], withSite && ["common.site"], ["devices.state"], ["devices.lastHeard"], ["devices.connection"], ["devices.battery", 1]].filter(Boolean);
+  return h("table", {}, h("thead", {}, h("tr", {}, heads.map(([key, number]) => h("th", { scope: "col", class: number ? "number" : null }, t(key))))), h("tbody", {}, devices.map((device) => row(device, withSite))));
 }
 
-function row(device) {
+function row(device, withSite) {
   const { state } = device;
   const at = state ? Date.parse(state.at) : null;
-  const online = !state || state.online === null ? "never" : state.online ? "online" : "offline";
-  const dot = { online: "on", offline: "silent", never: "idle" }[online];
+  const online = !state ? "never" : state.online === null ? "unsaid" : state.online ? "online" : "offline";
+  const dot = { online: "on", offline: "silent", unsaid: "idle", never: "idle" }[online];
   return h(
     "tr",
     {},
     h("td", {}, device.name ?? device.id, device.name && h("span", { class: "sub" }, ` ${device.id}`)),
     h("td", {}, t(`kind.${device.kind}`), device.dialect !== "native" && h("span", { class: "sub" }, ` ${device.dialect}`)),
-    h("td", {}, siteLink(device.site)),
+    withSite && h("td", {}, siteLink(device.site)),
     h("td", {}, reported(state)),
-    h("td", {}, at ? [dayAndClock(at, siteZone(device.site)), h("span", { class: "sub" }, ` · ${t("unit.ago", { age: age((Date.now() - at) / 1000) })}`)] : "–"),
+    h("td", {}, at ? [whenever(at, siteZone(device.site)), h("span", { class: "sub" }, ` · ${t("unit.ago", { age: age((now() - at) / 1000) })}`)] : "–"),
     h("td", { "data-state": dot }, h("i", { class: "dot", style: { display: "inline-block", "margin-right": "8px" } }), t(`online.${online}`)),
     h("td", { class: "number" }, state?.battery === null || state?.battery === undefined ? "–" : `${Math.round(state.battery * 100)} %`),
   );
 }
 
-/** The newest event of each kind that describes a state; the newest first. */
+/** The newest event that describes a state; `at` of what was reported is in seconds. Battery and connection have columns of their own. */
 function reported(state) {
-  const events = Object.entries(state?.reported ?? {}).filter(([kind]) => kind !== "battery");
+  const events = Object.entries(state?.reported ?? {}).filter(([kind]) => kind !== "battery" && kind !== "status");
   if (!events.length) return "–";
-  const [kind, said] = events.sort((a, b) => instantOf(b[1]) - instantOf(a[1]))[0];
-  return t(`event.${kind}`, { value: said?.value ?? "" });
-}
-
-function instantOf(said) {
-  return Date.parse(said?.at) || Number(said?.at) || 0;
+  const [kind, said] = events.sort((a, b) => b[1].at - a[1].at)[0];
+  return t(`event.${kind}`, { value: said.value === undefined ? "" : Math.round(said.value) });
 }

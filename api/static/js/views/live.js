@@ -6,7 +6,7 @@
 
 import { all, Problem } from "../client.js";
 import { h, replace, setText } from "../dom.js";
-import { ageOf, deskZone, fleet, runningVisit, siteName, siteState, subscribe, workerName, workerState } from "../fleet.js";
+import { ageOf, deskZone, fleet, loaded, now, runningVisit, siteName, siteState, workerName, workerState } from "../fleet.js";
 import { age, clock, dateField, kmh, metres, percent, startOfDate } from "../format.js";
 import { centre, distance, fence, line, mostOf, pixelsAtZoom24, point, points } from "../geo.js";
 import { t } from "../i18n.js";
@@ -69,10 +69,9 @@ function buildPage(view) {
 
 async function placeMap(view) {
   try {
-    const options = { settings: fleet.settings, camera: memory.camera, onPick: (thing) => pick(view, thing), onDrag: () => followWorker(view, false) };
-    if (!fleet.loaded) await firstLoad();
+    await loaded(); // Which style is configured is part of the first answer.
     if (view.gone) return;
-    view.map = await createMap(view.canvas, { ...options, settings: fleet.settings });
+    view.map = await createMap(view.canvas, { settings: fleet.settings, camera: memory.camera, onPick: (thing) => pick(view, thing), onDrag: () => followWorker(view, false) });
     if (view.gone) return view.map.remove();
     paint(view, new Set(["sites", "visits", "positions"]));
     drawTrail(view);
@@ -84,36 +83,24 @@ async function placeMap(view) {
   }
 }
 
-/** The configured style is part of the first answer, so the map waits for it. */
-function firstLoad() {
-  return new Promise((resolve) => {
-    const end = subscribe(() => {
-      if (!fleet.loaded) return;
-      end();
-      resolve();
-    });
-  });
-}
-
 function paint(view, kinds = new Set(["positions"])) {
-  const now = Date.now();
-  view.running = indexRunning(now);
-  view.people = everybody(now, view.running);
+  view.running = indexRunning(now());
+  view.people = everybody(now(), view.running);
   paintFilters(view);
   view.rows = arrange(view.people);
   paintRows(view);
-  paintCard(view, now);
+  paintCard(view);
   if (!view.map) return;
   if (!view.fitted && fleet.loaded) fitFleet(view, false);
   drawSites(view);
-  if (kinds.has("positions") || kinds.has("visits")) drawWorkers(view, now);
+  if (kinds.has("positions") || kinds.has("visits")) drawWorkers(view);
 }
 
-function indexRunning(now) {
+function indexRunning(at) {
   const bySite = new Map();
   const byWorker = new Map();
   for (const visit of fleet.visits.values()) {
-    if (!runningVisit([visit], now)) continue;
+    if (!runningVisit([visit], at)) continue;
     bySite.set(visit.site, visit);
     byWorker.set(visit.worker, visit);
   }
@@ -121,11 +108,11 @@ function indexRunning(now) {
 }
 
 /** Everybody who has a name or a position: someone unknown who reports is shown too, to be adopted. */
-function everybody(now, running) {
+function everybody(at, running) {
   const ids = new Set([...fleet.workers.keys(), ...fleet.positions.keys()]);
   return [...ids].map((id) => {
     const position = fleet.positions.get(id);
-    return { id, name: workerName(id), position, state: workerState(position, now), age: position ? ageOf(position, now) : null, visit: running.byWorker.get(id) ?? null };
+    return { id, name: workerName(id), position, state: workerState(position, at), age: position ? ageOf(position, at) : null, visit: running.byWorker.get(id) ?? null };
   });
 }
 
@@ -181,7 +168,14 @@ function fillRow(row, person, n, selected) {
   else row.removeAttribute("aria-current");
   setText(row.parts.name, person.name);
   setText(row.parts.when, person.age === null ? "" : age(person.age));
-  setText(row.parts.what, person.visit ? `${siteName(person.visit.site)} · ${t(`state.${person.state}`)}` : person.position ? `${t(`state.${person.state}`)} · ${t("live.unplanned")}` : t("live.noPosition"));
+  setText(row.parts.what, whereabouts(person));
+}
+
+/** The second line: where she should be and is, or that there is nothing to be at. */
+function whereabouts({ state, visit, position }) {
+  if (!position) return t("live.noPosition");
+  if (!visit) return state === "silent" ? t("state.silent") : t("live.unplanned");
+  return `${siteName(visit.site)} · ${t(state === "off" ? "live.away" : `state.${state}`)}`;
 }
 
 function stepSelection(view, event) {
@@ -239,9 +233,9 @@ function isInSight(view, position) {
 async function fetchTrail(view, worker) {
   drawTrail(view);
   if (!worker) return;
-  const from = new Date(Date.now() - TRAIL_MS).toISOString();
+  const from = new Date(now() - TRAIL_MS).toISOString();
   try {
-    const fixes = await all(`workers/${encodeURIComponent(worker)}/track`, { from, to: new Date().toISOString(), limit: 5000 }, { max: 5000 });
+    const fixes = await all(`workers/${encodeURIComponent(worker)}/track`, { from, to: new Date(now()).toISOString(), limit: 5000 }, { max: 5000 });
     if (view.selected !== worker || view.gone) return;
     view.trail = fixes.filter((fix) => !fix.properties.flags?.length).map((fix) => ({ at: fix.geometry.coordinates, atMs: Date.parse(fix.properties.at) }));
     drawTrail(view);
@@ -267,7 +261,7 @@ function brokenLine(trail) {
   return pieces.filter((piece) => piece.length > 1).map((piece) => line(piece));
 }
 
-function paintCard(view, now) {
+function paintCard(view) {
   const person = view.people.find((one) => one.id === view.selected);
   view.card.hidden = !view.selected;
   if (!view.selected) return;
@@ -298,7 +292,7 @@ function cardHead(name, id, state) {
 }
 
 function todaysVisits(worker, zone) {
-  const begin = startOfDate(dateField(Date.now(), zone), zone);
+  const begin = startOfDate(dateField(now(), zone), zone);
   const todays = [...fleet.visits.values()].filter((visit) => visit.worker === worker && Date.parse(visit.starts_at) >= begin && Date.parse(visit.starts_at) < begin + 86_400_000);
   if (!todays.length) return h("p", { class: "muted" }, t("live.noVisits"));
   todays.sort((a, b) => Date.parse(a.starts_at) - Date.parse(b.starts_at));
@@ -310,7 +304,7 @@ function followWorker(view, on) {
   memory.follow = on;
   const position = fleet.positions.get(view.selected);
   if (on && view.map && position) view.map.flyTo([position.lon, position.lat], 15);
-  paintCard(view, Date.now());
+  paintCard(view);
 }
 
 function fitFleet(view, animate) {
@@ -340,7 +334,7 @@ function drawSites(view) {
   view.map.set("places", places);
 }
 
-function drawWorkers(view, now) {
+function drawWorkers(view) {
   const kept = new Set(view.rows.map((person) => person.id));
   const shown = view.people.filter((person) => person.position && kept.has(person.id));
   const features = shown.map((person) => workerFeature(person));

@@ -2,7 +2,7 @@
 
 import { all, get, Problem } from "../client.js";
 import { h, replace } from "../dom.js";
-import { fleet, siteName, siteZone } from "../fleet.js";
+import { fleet, loaded, now, siteName, siteZone } from "../fleet.js";
 import { dateField, metres, startOfDate, zoneName } from "../format.js";
 import { fence, points } from "../geo.js";
 import { t } from "../i18n.js";
@@ -31,10 +31,11 @@ async function load(view) {
   const { signal } = view.stop;
   view.loadedAt = Date.now();
   try {
+    await loaded();
     const site = await get(`sites/${encodeURIComponent(view.id)}`, {}, { signal });
     fleet.sites.set(view.id, { ...site, id: view.id });
     const zone = siteZone(view.id);
-    const from = startOfDate(dateField(Date.now(), zone), zone);
+    const from = startOfDate(dateField(now(), zone), zone);
     const [visits, devices] = await Promise.all([
       all("visits", { site: view.id, from: new Date(from).toISOString(), to: new Date(from + DAY_MS).toISOString(), limit: 200 }, { signal, max: 200 }),
       all("devices", { site: view.id, limit: 200 }, { signal, max: 200 }),
@@ -52,7 +53,7 @@ async function load(view) {
 function buildPage(view) {
   view.text = h("div", { class: "text" });
   view.canvas = h("div", { class: "map" });
-  replace(view.root, h("div", { class: "visit" }, view.text, h("section", { class: "stage" }, view.canvas)));
+  replace(view.root, h("div", { class: "visit site" }, view.text, h("section", { class: "stage" }, view.canvas)));
   placeMap(view);
 }
 
@@ -68,8 +69,8 @@ function paint(view, site, zone, visits, devices) {
       h("h1", {}, siteName(view.id)),
       h("div", { class: "muted" }, [customer, shape, zoneName(zone)].filter(Boolean).join(" · ")),
     ),
-    h("section", {}, h("h2", { style: { padding: "12px 16px 4px" } }, t("site.visits")), h("div", { style: { "overflow-x": "auto" } }, visits.length ? visitTable(visits) : h("p", { class: "muted", style: { padding: "4px 16px 12px" } }, t("site.none")))),
-    h("section", {}, h("h2", { style: { padding: "16px 16px 4px" } }, t("site.devices")), h("div", { style: { "overflow-x": "auto" } }, devices.length ? deviceTable(devices) : h("p", { class: "muted", style: { padding: "4px 16px 12px" } }, t("site.noDevices")))),
+    h("section", {}, h("h2", { style: { padding: "12px 16px 4px" } }, t("site.visits")), h("div", { style: { "overflow-x": "auto" } }, visits.length ? visitTable(visits, { withSite: false }) : h("p", { class: "muted", style: { padding: "4px 16px 12px" } }, t("site.none")))),
+    h("section", {}, h("h2", { style: { padding: "16px 16px 4px" } }, t("site.devices")), h("div", { style: { "overflow-x": "auto" } }, devices.length ? deviceTable(devices, { withSite: false }) : h("p", { class: "muted", style: { padding: "4px 16px 12px" } }, t("site.noDevices")))),
   );
 }
 

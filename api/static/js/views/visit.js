@@ -2,8 +2,8 @@
 
 import { all, get, Problem } from "../client.js";
 import { h, replace } from "../dom.js";
-import { fleet, positionOf, siteName, siteZone } from "../fleet.js";
-import { clock, clockWithSeconds, day, duration, percent, zoneName } from "../format.js";
+import { fleet, loaded, now, positionOf, siteName, siteZone } from "../fleet.js";
+import { clock, clockWithSeconds, day, duration, percent, whenever, wholePercent, zoneName } from "../format.js";
 import { fence, line, point, points } from "../geo.js";
 import { language, t } from "../i18n.js";
 import { createMap, NoMap } from "../map.js";
@@ -12,9 +12,10 @@ import { CAUSES, emptyState, errorState, findingChips, loadingState, siteLink, v
 
 const FIXES_MAX = 20_000;
 const REFETCH_MS = 15_000;
+const HISTORY_MAX = 12;
 
 export function mount(root, route) {
-  const view = { root, id: route.params.id, visit: null, evidence: { fixes: [], marks: [] }, map: null, strip: null, stop: new AbortController(), fetchedAt: 0 };
+  const view = { root, id: route.params.id, visit: null, evidence: { fixes: [], marks: [], history: [] }, map: null, strip: null, stop: new AbortController(), fetchedAt: 0 };
   replace(root, loadingState());
   load(view);
   return {
@@ -30,6 +31,7 @@ export function mount(root, route) {
 async function load(view) {
   const { signal } = view.stop;
   try {
+    await loaded();
     view.visit = await get(`visits/${encodeURIComponent(view.id)}`, {}, { signal });
     if (!view.text) buildPage(view);
     paint(view);
@@ -48,8 +50,17 @@ async function load(view) {
 async function fetchEvidence(visit, signal) {
   const { from, to } = windowOf(visit);
   const span = { from: new Date(from).toISOString(), to: new Date(to).toISOString() };
-  const features = await all(`workers/${encodeURIComponent(visit.worker)}/track`, { ...span, limit: 10_000 }, { signal, max: FIXES_MAX });
-  return { fixes: features.map((feature) => ({ ...positionOf(feature), flags: feature.properties.flags ?? [] })), marks: [] };
+  const [features, other, history] = await Promise.all([
+    all(`workers/${encodeURIComponent(visit.worker)}/track`, { ...span, limit: 10_000 }, { signal, max: FIXES_MAX }),
+    get(`visits/${encodeURIComponent(visit.id)}/evidence`, {}, { signal }),
+    get(`visits/${encodeURIComponent(visit.id)}/history`, {}, { signal }),
+  ]);
+  const mark = (what) => (one) => ({ what, kind: one.kind, value: one.value, atMs: Date.parse(one.at) });
+  return {
+    fixes: features.map((feature) => ({ ...positionOf(feature), flags: feature.properties.flags ?? [] })),
+    marks: [...other.checks.map(mark("check")), ...other.device_events.map(mark("event"))],
+    history: history.items,
+  };
 }
 
 /** The outcome comes with the stream at once; its evidence is fetched again at a calmer rate. */
@@ -104,7 +115,7 @@ function paint(view) {
   view.strip?.stop();
   view.strip = timelineStrip({ visit, evidence, zone, onTime: (at) => probe(view, at) });
   const scrolled = view.text.scrollTop;
-  replace(view.text, headline(visit, zone), figures(visit, zone), stripSection(view), details(visit));
+  replace(view.text, headline(visit, zone), figures(visit, zone), stripSection(view), details(view));
   view.text.scrollTop = scrolled;
 }
 
@@ -131,22 +142,25 @@ function verdictLarge(verdict) {
 function figures(visit, zone) {
   const outcome = visit.outcome;
   const planned = (Date.parse(visit.ends_at) - Date.parse(visit.starts_at)) / 1000;
-  const isRunning = outcome.verdict === "pending" && Date.parse(visit.ends_at) > Date.now();
+  const isRunning = outcome.verdict === "pending" && Date.parse(visit.ends_at) > now();
   const missing = t(isRunning || outcome.verdict === "pending" ? "visit.notYet" : "visit.notSeen");
-  const left = outcome.left_at ? momentText(outcome.left_at, zone) : { value: outcome.arrived_at && isRunning ? t("visit.stillThere") : missing };
+  const left = outcome.left_at ? momentText(outcome.left_at, visit.ends_at, zone) : { value: outcome.arrived_at && isRunning ? t("visit.stillThere") : missing };
   return h(
     "div",
     { class: "figures" },
     figure(t("visit.planned"), `${clock(Date.parse(visit.starts_at), zone)}–${clock(Date.parse(visit.ends_at), zone)}`, duration(planned)),
-    figure(t("visit.arrived"), ...Object.values(outcome.arrived_at ? momentText(outcome.arrived_at, zone) : { value: missing })),
+    figure(t("visit.arrived"), ...Object.values(outcome.arrived_at ? momentText(outcome.arrived_at, visit.starts_at, zone) : { value: missing })),
     figure(t("visit.left"), ...Object.values(left)),
     figure(t("visit.onSite"), duration(outcome.on_site_s.best), t("visit.between", { a: duration(outcome.on_site_s.lower), b: duration(outcome.on_site_s.upper) })),
-    figure(t("visit.coverage"), percent(outcome.coverage), `${t("visit.monitored", { a: duration(outcome.monitored_s), b: duration(outcome.expected_s) })} · ${t("visit.target", { target: percent(fleet.settings.coverage_target) })}`),
+    figure(t("visit.coverage"), percent(outcome.coverage), `${t("visit.monitored", { a: duration(outcome.monitored_s), b: duration(outcome.expected_s) })} · ${t("visit.target", { target: wholePercent(fleet.settings.coverage_target) })}`),
   );
 }
 
-function momentText(moment, zone) {
-  return { value: clock(Date.parse(moment.best), zone), note: t("visit.between", { a: clockWithSeconds(Date.parse(moment.earliest), zone), b: clockWithSeconds(Date.parse(moment.latest), zone) }) };
+function momentText(moment, planned, zone) {
+  const late = (Date.parse(moment.best) - Date.parse(planned)) / 1000;
+  const off = Math.abs(late) < 30 ? t("visit.onTime") : t(late > 0 ? "visit.late" : "visit.early", { n: duration(Math.abs(late)) });
+  const between = t("visit.between", { a: clockWithSeconds(Date.parse(moment.earliest), zone), b: clockWithSeconds(Date.parse(moment.latest), zone) });
+  return { value: clock(Date.parse(moment.best), zone), note: h("span", {}, between, h("br"), off) };
 }
 
 function figure(term, value, note) {
@@ -157,14 +171,15 @@ function stripSection(view) {
   return h("section", { class: "section" }, h("h2", {}, t("visit.course")), view.strip.element);
 }
 
-function details(visit) {
+function details({ visit, evidence }) {
   const outcome = visit.outcome;
   return h(
     "div",
     { class: "columns section" },
     h("section", {}, h("h2", {}, t("visit.causes")), causeTable(outcome)),
     h("section", {}, h("h2", {}, t("visit.evidence")), evidenceTable(outcome.evidence)),
-    h("p", { class: "muted", style: { "grid-column": "1 / -1", "margin-top": "12px" } }, outcome.version ? t("visit.madeBy", { engine: outcome.engine, policy: outcome.policy, revision: outcome.version }) : ""),
+    evidence.history.length > 1 && h("section", { class: "whole" }, h("h2", {}, t("visit.history")), historyTable(evidence.history, siteZone(visit.site))),
+    h("p", { class: "muted whole" }, outcome.version ? t("visit.madeBy", { engine: outcome.engine, policy: outcome.policy, revision: outcome.version }) : ""),
   );
 }
 
@@ -180,6 +195,12 @@ function evidenceTable(tally) {
   const rows = ["fixes", "checks", "device_events", "statuses"].map((kind) => [t(`visit.${kind}`), tally[kind]]);
   const flags = Object.entries(tally.flags ?? {}).map(([flag, count]) => [`${t("strip.flagged")}: ${t(`flag.${flag}`)}`, count]);
   return h("table", { class: "plain" }, h("tbody", {}, [...rows, ...flags].map(([name, count]) => h("tr", {}, h("td", {}, name), h("td", { class: "number" }, String(count))))));
+}
+
+/** What people were told before, newest first, and why it changed. */
+function historyTable(versions, zone) {
+  const row = ({ recorded_at, why, outcome }) => h("tr", {}, h("td", {}, whenever(Date.parse(recorded_at), zone)), h("td", {}, verdictBadge(outcome.verdict)), h("td", { class: "number" }, percent(outcome.coverage)), h("td", { class: "muted" }, why));
+  return h("table", { class: "plain" }, h("tbody", {}, versions.slice(0, HISTORY_MAX).map(row)));
 }
 
 /** Where the worker was at the time under the pointer: the fix that was newest then. */

@@ -2,7 +2,7 @@
 
 import { get, getUrl, nextPage } from "../client.js";
 import { h, replace } from "../dom.js";
-import { deskZone, fleet, siteName, siteZone, subscribe, workerName } from "../fleet.js";
+import { deskZone, fleet, loaded, now, siteName, siteZone, workerName } from "../fleet.js";
 import { clock, dateField, duration, startOfDate, zoneName } from "../format.js";
 import { t } from "../i18n.js";
 import { emptyState, errorState, findingChips, loadingState, miniStrip, searchField, shareBar, siteLink, verdictBadge, VERDICTS, visitHref, workerLink } from "../widgets.js";
@@ -14,13 +14,11 @@ export function mount(root, route) {
   const view = { root, route, items: [], next: null, state: "loading", failure: null, stop: new AbortController() };
   view.search = route.query.get("q") ?? "";
   buildPage(view);
-  if (fleet.loaded) load(view);
-  const end = fleet.loaded ? () => {} : subscribe(() => fleet.loaded && (end(), buildToolbar(view), load(view)));
+  load(view);
   return {
     update: (kinds) => kinds.has("visits") && refresh(view),
     navigate(next) {
       view.route = next;
-      buildToolbar(view);
       load(view);
       return true;
     },
@@ -29,7 +27,7 @@ export function mount(root, route) {
 }
 
 function dayOf(view) {
-  return view.route.query.get("day") ?? dateField(Date.now(), deskZone());
+  return view.route.query.get("day") ?? dateField(now(), deskZone());
 }
 
 function verdictsOf(view) {
@@ -101,6 +99,9 @@ async function load(view) {
   view.stop.abort();
   const { signal } = (view.stop = new AbortController());
   try {
+    await loaded(); // The desk's day begins when the sites' zone says so.
+    if (signal.aborted) return;
+    buildToolbar(view);
     const answer = await get("visits", parameters(view), { signal });
     Object.assign(view, { items: answer.items, next: nextPage(answer), state: "ready" });
   } catch (failure) {
@@ -144,12 +145,12 @@ function paint(view) {
 }
 
 /** The table of visits, also for a site's page. */
-export function visitTable(visits) {
-  const heads = [["visits.planned"], ["common.worker"], ["common.site"], ["common.service"], ["visits.verdict"], ["visits.course"], ["visits.arrived", 1], ["visits.left", 1], ["visits.onSite", 1], ["visits.coverage"], ["visits.findings"]];
-  return h("table", {}, h("thead", {}, h("tr", {}, heads.map(([key, number]) => h("th", { class: number ? "number" : null, scope: "col" }, t(key))))), h("tbody", {}, visits.map(visitRow)));
+export function visitTable(visits, { withSite = true } = {}) {
+  const heads = [["visits.planned"], ["common.worker"], withSite && ["common.site"], ["common.service"], ["visits.verdict"], ["visits.course"], ["visits.arrived", 1], ["visits.left", 1], ["visits.onSite", 1], ["visits.coverage"], ["visits.findings"]].filter(Boolean);
+  return h("table", {}, h("thead", {}, h("tr", {}, heads.map(([key, number]) => h("th", { class: number ? "number" : null, scope: "col" }, t(key))))), h("tbody", {}, visits.map((visit) => visitRow(visit, withSite))));
 }
 
-function visitRow(visit) {
+function visitRow(visit, withSite) {
   const zone = siteZone(visit.site);
   const outcome = visit.outcome ?? { verdict: "pending", findings: [] };
   const ended = outcome.left_at ? moment(outcome.left_at, zone) : outcome.arrived_at && outcome.verdict === "pending" ? h("span", { class: "muted" }, t("visits.ongoing")) : "–";
@@ -158,7 +159,7 @@ function visitRow(visit) {
     { class: "linked", onclick: (event) => event.target.closest("a") || (location.hash = visitHref(visit.id)) },
     h("td", {}, h("a", { href: visitHref(visit.id), title: visit.id }, `${clock(Date.parse(visit.starts_at), zone)}–${clock(Date.parse(visit.ends_at), zone)}`)),
     h("td", {}, workerLink(visit.worker)),
-    h("td", {}, siteLink(visit.site)),
+    withSite && h("td", {}, siteLink(visit.site)),
     h("td", {}, t(`service.${visit.service}`)),
     h("td", {}, verdictBadge(outcome.verdict)),
     h("td", {}, miniStrip(visit)),
