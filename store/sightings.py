@@ -44,7 +44,7 @@ def rebuild(connection: Connection) -> None:
 
 # Sources whose first time moves back. Not known at all until now counts as not known for ever.
 EARLIER = """
-select source, first_at, coalesce(extract(epoch from sightings.first_at)::float8, 'infinity')
+select source, seen.first_at, coalesce(extract(epoch from sightings.first_at)::float8, 'infinity')
 from unnest(%(sources)s::text[], %(firsts)s::float8[]) as seen (source, first_at) left join sightings using (source)
 where sightings.first_at is null or to_timestamp(seen.first_at) < sightings.first_at
 """

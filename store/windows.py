@@ -243,7 +243,7 @@ where source = span.source and at >= to_timestamp(span.from_at) and at < to_time
 
 # The columns of each are the fields of its struct, in their order.
 CHECKS = f"""
-select span.owner, source, extract(epoch from at)::float8, extract(epoch from received_at)::float8, identity, kind, visit, method,
+select span.owner, said.source, extract(epoch from at)::float8, extract(epoch from received_at)::float8, identity, kind, visit, method,
        code, lon, lat, accuracy_m::float8, epoch, seq
 from {_SPANS} cross join lateral (select * from checks {_INSIDE} offset 0) as said
 """
