@@ -45,15 +45,15 @@ def overlap(fence: Fence, distance_m: Floats, sigma_m: Floats) -> Floats:
 
 def llr(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> Floats:
     """Log-likelihood ratio, on site against away, of each report taken alone."""
-    raw = ratio(fence, distance_m, sigma_m, policy)
-    best = ratio(fence, distance_m, np.full_like(distance_m, policy.sigma_floor_m), policy)
+    raw = ratio(fence, distance_m, sigma_m, policy.away_share_per_efold)
+    best = ratio(fence, distance_m, np.full_like(distance_m, policy.sigma_floor_m), policy.away_share_per_efold)
     return _cut(np.minimum(raw, np.maximum(best, 0.0)), sigma_m, policy)
 
 
 def stay_llr(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> Floats:
     """As `llr`, for the mean position of a whole stay, without the cuts that stand for single gross errors."""
-    raw = ratio(fence, distance_m, sigma_m, policy)
-    best = ratio(fence, distance_m, np.full_like(distance_m, policy.sigma_floor_m), policy)
+    raw = ratio(fence, distance_m, sigma_m, policy.away_share_per_efold)
+    best = ratio(fence, distance_m, np.full_like(distance_m, policy.sigma_floor_m), policy.away_share_per_efold)
     held = np.minimum(raw, np.maximum(best, 0.0))
     return np.where(held > 0.0, held / (1.0 + (sigma_m / policy.vague_sigma_m) ** 2), held)
 
@@ -65,8 +65,8 @@ def pull(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> F
     missed by most of its own reports, which must not add up to an absence. Whether the stay that they form was here is decided by
     all of them together, lawfully, in `posterior`.
     """
-    raw = ratio(fence, distance_m, sigma_m, policy)
-    best = ratio(fence, distance_m, np.full_like(distance_m, policy.sigma_floor_m), policy)
+    raw = ratio(fence, distance_m, sigma_m, policy.passing_share_per_efold)
+    best = ratio(fence, distance_m, np.full_like(distance_m, policy.sigma_floor_m), policy.passing_share_per_efold)
     held = np.where(best > 0.0, np.minimum(raw, best), raw)
     return _cut(held, sigma_m, policy)
 
@@ -77,10 +77,10 @@ def rivalry(ours: Fence, theirs: Fence, our_distance_m: Floats, their_distance_m
     return here - np.log(overlap(theirs, their_distance_m, sigma_m) / theirs.area_m2)
 
 
-def ratio(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> Floats:
+def ratio(fence: Fence, distance_m: Floats, sigma_m: Floats, share_per_efold: float) -> Floats:
     share = overlap(fence, distance_m, sigma_m)
     spread = np.maximum(distance_m, 0.0) ** 2 + sigma_m**2
-    bonus = np.log1p(2.0 * np.pi * spread / (policy.away_share_per_efold * fence.area_m2))
+    bonus = np.log1p(2.0 * np.pi * spread / (share_per_efold * fence.area_m2))
     return np.log(share / (1.0 - share)) + bonus
 
 

@@ -85,6 +85,10 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Prior of being away at a distance between r and e·r, the same at every scale r: four orders from a porch to across the
     city.
     """
+    passing_share_per_efold: float = 0.12
+    """The same for a single fix in the chain: most fixes away are of somebody who passes, and few of somebody who dwells near
+    by.
+    """
     llr_on_max: float = 4.0
     """Most that one independent fix can say for on site, in log-odds: one in fifty is wrong in a way no model here foresees."""
     llr_off_max: float = 4.6
@@ -97,7 +101,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     bias_m: float = 8.0
     """The part of the error, per axis, that stays the same for a whole stay indoors: no number of fixes removes it."""
-    flagged_weight: float = 0.1
+    flagged_weight: float = 0.02
     """What a fix that is not credible still counts: it is down-weighted, never deleted [design]."""
 
     # What the plan makes likely: a weak prior, never evidence -------------------------------------------------------------------
@@ -123,18 +127,20 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     # What other evidence says, in log-odds of being on site at that moment ------------------------------------------------------
-    llr_check_home: float = 5.0
+    llr_check_home: float = 6.0
     """A code, tag, beacon or PIN that is at the home (qr, nfc, ble, pin)."""
     llr_check_phone: float = 3.0
     """A call from the home's telephone."""
     llr_check_app: float = 0.5
     """A button in an app, which can be pressed anywhere; its own coordinates are weighed as a fix."""
-    llr_check_edge: float = 1.0
+    llr_check_edge: float = 1.5
     """Against being there a moment before a check-in or after a check-out: people check when they come and when they go."""
     check_edge_s: float = 120.0
     """That moment: how long before or after the check."""
     llr_credential: float = 4.5
     """A lock that was worked with the worker's own credential."""
+    llr_credential_edge: float = 3.0
+    """The same before an unlocking and after a locking with her own credential, which happen at the door."""
     llr_home_activity: float = 0.4
     """Motion, a door, a plug: residents do that too. Counts only beside evidence of the worker herself."""
 
@@ -186,6 +192,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "flagged_weight": (0.0, 0.5),
     "coverage_target": (0.5, 1.0),  # the law that lost evidence never turns a verdict over rests on a majority
     "away_share_per_efold": (0.01, 1.0),
+    "passing_share_per_efold": (0.01, 1.0),
     "sigma_inflation": (1.0, 5.0),
     "frozen_fixes": (3, 10_000),
     "llr_on_max": (0.5, 10.0),

@@ -8,7 +8,9 @@
    s² = σ² / n + bias², with n the independent fixes and a bias that no number of fixes removes, so evidence near a fence saturates.
    That position, with the check-ins and credentials of the stay, decides how surely the stay was here and not at a neighbour or
    at a place that nobody told us of; P is multiplied by it. The plan's prior enters here once, and not once a fix.
-4. A stay in which no evidence speaks for on site is the plan's own shadow, and is capped at "don't know".
+4. A stay in which no evidence speaks for on site is the plan's own shadow, and is capped at "don't know". Where only evidence that
+   is not credible speaks for on site, P is capped below what counts as sure: possible, and not proven.
+5. Where two phones of one worker contradict each other, neither counts: she carries at most one of them.
 """
 
 from math import exp, log
@@ -18,7 +20,7 @@ from msgspec import Struct
 
 from geofence import likelihood, presence
 from geofence.curve import Curve, Run, above
-from geofence.evidence import Floats, Ints
+from geofence.evidence import Bools, Floats, Ints
 from geofence.plan import Scene
 from geofence.plane import fence_of
 from geofence.policy import Policy
@@ -28,6 +30,8 @@ NODE_S = 60.0
 """Silences are filled with nodes this far apart, so that the curve shows how certainty decays within them."""
 BRIDGE_S = 900.0
 """Geometry tells when a fence was crossed between fixes at most this far apart; beyond it nobody knows what happened between."""
+DOUBTFUL = 0.9
+"""Most that evidence which is not credible can bring P to: below what is told as on site."""
 FAST_MPS = 12.0
 """A car in a city: nobody comes sooner."""
 STIR_S = 300.0
@@ -55,12 +59,13 @@ def believe(scene: Scene, witness: Witness, window: tuple[float, float], policy:
     for (start, end), sure in zip(stays, sureness, strict=True):
         inside = (curve.at >= start) & (curve.at <= end)
         on[inside] *= sure
+    on = np.where(_doubtful(curve.at, witness, policy), np.minimum(on, DOUBTFUL), on)
     return Posterior(curve=Curve(curve.at, on), stays=tuple(stays), sureness=tuple(sureness))
 
 
 def observations(witness: Witness, policy: Policy) -> tuple[presence.Observations, Ints]:
     """All observations in the order of time; with each, the index of its fix or -1."""
-    llr = np.where(witness.credible, witness.pull, witness.pull * policy.flagged_weight)
+    llr = witness.pull * _weights(witness, policy)
     told = bool((llr > 0.0).any() or any(anchor.llr > 0.0 for anchor in witness.anchors))
     anchors = witness.anchors + witness.edges
     stirred = witness.activity if told else witness.activity[:0]
@@ -71,6 +76,13 @@ def observations(witness: Witness, policy: Policy) -> tuple[presence.Observation
     index[: len(llr)] = np.arange(len(llr))
     order = np.argsort(at, kind="stable")
     return presence.Observations(at=at[order], llr=value[order], fix=index[order] >= 0), index[order]
+
+
+def _weights(witness: Witness, policy: Policy) -> Floats:
+    """How much each fix counts."""
+    weight = np.where(witness.credible, 1.0, policy.flagged_weight)
+    weight[witness.disputed] = 0.0
+    return weight
 
 
 def _nodes(scene: Scene, witness: Witness, window: tuple[float, float], policy: Policy) -> tuple[Floats, Floats, Ints]:
@@ -150,17 +162,35 @@ def _way(witness: Witness, away: int, beyond: int, length_s: float, there: int) 
     return (soonest + length_s) / 2.0, 0.4 * (length_s - soonest)
 
 
+def _doubtful(at: Floats, witness: Witness, policy: Policy) -> Bools:
+    """Whether the evidence for on site around each moment is all of the kind that is not credible."""
+    for_on = witness.llr > 0.0
+    flagged = witness.fixes.at[for_on & ~witness.credible]
+    if not len(flagged):
+        return np.zeros(len(at), dtype=bool)
+    positive = [anchor.at for anchor in witness.anchors if anchor.llr > 0.0]
+    credible = np.sort(np.concatenate((witness.fixes.at[for_on & witness.credible], positive)))
+    return _near(at, flagged, policy.horizon_home_s) & ~_near(at, credible, policy.horizon_still_s)
+
+
+def _near(at: Floats, marks: Floats, reach_s: float) -> Bools:
+    """Whether any of the sorted marks lies within reach of each moment."""
+    return np.searchsorted(marks, at + reach_s, side="right") > np.searchsorted(marks, at - reach_s, side="left")
+
+
 def _sureness(scene: Scene, witness: Witness, stay: Run, policy: Policy) -> float:
     """Probability that a stay was at this site and not at a place like it."""
     start, end = stay
     anchors = [anchor.llr for anchor in witness.anchors if start - 60.0 <= anchor.at <= end + 60.0]
     inside = np.flatnonzero((witness.fixes.at >= start) & (witness.fixes.at <= end))
-    weight = np.where(witness.credible[inside], 1.0, policy.flagged_weight) / witness.sigma[inside] ** 2
+    weight = _weights(witness, policy)[inside] / witness.sigma[inside] ** 2
     spoke = bool((witness.llr[inside] > 0.0).any()) or any(llr > 0.0 for llr in anchors)
     if not spoke:
         return 0.5
-    if not len(inside) or weight.sum() <= 0.0:
+    if not len(inside):
         return 1.0
+    if weight.sum() <= 0.0:
+        return 0.5
     gaps = np.diff(witness.fixes.at[inside], prepend=-np.inf)
     independent = float(np.minimum(1.0, gaps / policy.stay_correlation_s).sum())
     east = float(np.average(witness.east[inside], weights=weight))

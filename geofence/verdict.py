@@ -2,13 +2,13 @@
 
     not over, or late data may still come                                        pending
     covered, on site long enough by best and lower bound, on credible evidence   verified
-    covered, seen away, upper bound below the least service                      contradicted
+    covered, seen away without conflict, upper bound below the least service     contradicted
     lower bound at least the least service                                       partial
     everything else                                                              unknown
 
 Losing evidence may make a verdict unknown; it must never turn `verified` into `contradicted` or back. That holds by
 construction, and not by luck: let C_on be the planned seconds covered by any report that taken alone speaks for on site (flags
-aside, at the longest horizon), and C_off those covered by any report that taken alone speaks clearly against. Both can only
+aside), and C_off those covered by any report that taken alone speaks clearly against. Both can only
 shrink when evidence is lost. `verified` requires C_on ≥ half the plan and C_off < half; `contradicted` requires C_off ≥ half and
 C_on < half. So from verified, C_off stays below half: no contradiction; to verified, C_on was at least half before: it was no
 contradiction.
@@ -25,10 +25,8 @@ from geofence.outcome import Finding, Moment, Seconds, Verdict
 from geofence.plan import Scene
 from geofence.plane import fence_of
 from geofence.policy import Policy
-from geofence.witness import Witness
+from geofence.witness import CLEAR_SIGMAS, Witness
 
-CLEARLY_OFF = -3.0
-"""Log-odds below which a report taken alone is a clear no: one in twenty."""
 CLEAR_SHARE = 0.5
 """Half of the plan: see the law above."""
 SPOOF_SHARE = 0.05
@@ -71,7 +69,8 @@ def _settled(scene: Scene, witness: Witness, reading: Reading, policy: Policy) -
         and speaks_on >= CLEAR_SHARE > speaks_off
     ):
         return "verified"
-    if enough and on_site.upper < policy.proven_min_s and speaks_off >= CLEAR_SHARE > speaks_on:
+    seen_away = enough and on_site.upper < policy.proven_min_s and speaks_off >= CLEAR_SHARE > speaks_on
+    if seen_away and not _conflicts(witness, policy):
         return "contradicted"
     return "partial" if on_site.lower >= policy.proven_min_s else "unknown"
 
@@ -85,7 +84,8 @@ def clear_shares(scene: Scene, witness: Witness, policy: Policy) -> tuple[float,
     strong = any(anchor.strong and anchor.llr > 0.0 for anchor in witness.anchors)
     stirred = witness.activity if strong else witness.activity[:0]
     at = np.concatenate((witness.fixes.at, anchors_at, stirred))
-    llr = np.concatenate((witness.llr, anchors_llr, np.ones(len(stirred))))
+    on = np.concatenate((witness.llr, anchors_llr, np.ones(len(stirred)))) > 0.0
+    off = np.concatenate((_clearly_off(witness), anchors_llr < 0.0, np.zeros(len(stirred), dtype=bool)))
     # Of the report itself and not of its neighbours: a stretch around it, as wide as a still phone's horizon.
     wide = np.full(len(at), policy.horizon_still_s)
     wide[: len(witness.quiet)][witness.quiet] = policy.horizon_significant_s
@@ -94,7 +94,11 @@ def clear_shares(scene: Scene, witness: Witness, policy: Policy) -> tuple[float,
     def share(chosen: Bools) -> float:
         return length(intersect(plan, covered(at[chosen] - wide[chosen] / 2.0, wide[chosen]))) / length(plan)
 
-    return share(llr > 0.0), share(llr <= CLEARLY_OFF)
+    return share(on), share(off)
+
+
+def _clearly_off(witness: Witness) -> Bools:
+    return witness.distance >= CLEAR_SIGMAS * witness.sigma
 
 
 def longest_horizon_s(policy: Policy) -> float:
@@ -177,12 +181,14 @@ def _spoofed(witness: Witness, policy: Policy) -> bool:
 
 
 def _conflicts(witness: Witness, policy: Policy) -> bool:
-    """Whether a strong sign at the home and credible, precise fixes close to it in time say the opposite of each other."""
+    """Whether a strong sign at the home and credible, precise fixes around it, or two phones, say the opposite of each other."""
     use = witness.credible & witness.precise
+    if length(covered(witness.fixes.at[witness.disputed], np.full(witness.disputed.sum(), 60.0))) >= ms(policy.proven_min_s):
+        return True
     for anchor in witness.anchors:
         if anchor.strong:
             near = use & (np.abs(witness.fixes.at - anchor.at) <= policy.horizon_moving_s)
-            against = witness.llr[near] <= CLEARLY_OFF if anchor.llr > 0 else witness.llr[near] > 0.0
+            against = _clearly_off(witness)[near] if anchor.llr > 0 else witness.llr[near] > 0.0
             if against.sum() > 0 and against.mean() > 0.5:
                 return True
     return False

@@ -25,6 +25,9 @@ STANDBY_W = 5.0
 SIGNIFICANT_MODES = frozenset({"significant", "quiet", "manual"})
 """Reporting modes in which a phone is silent while it is still."""
 
+CLEAR_SIGMAS = 3.0
+"""A fix this many σ outside the fence is a clear no by itself: one in ninety errs so far (Rayleigh), and σ is inflated already."""
+
 Report = TypeVar("Report", Check, DeviceEvent, Status)
 
 
@@ -57,6 +60,8 @@ class Witness(Struct, frozen=True, eq=False):
     credible: Bools
     precise: Bools
     """Good enough to tell on from off."""
+    disputed: Bools
+    """Contradicted by another phone of the same worker at about the same time."""
     quiet: Bools
     """Made in a reporting mode in which a still phone is silent."""
     horizon: Floats
@@ -95,6 +100,7 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
         mask=mask,
         credible=mask == 0,
         precise=radius <= policy.accuracy_max_m,
+        disputed=_disputed(fixes, distance, sigma, policy),
         quiet=quiet,
         horizon=_horizons(fixes, quiet, east, north, sigma, policy),
         anchors=anchors,
@@ -159,14 +165,35 @@ def _horizons(fixes: Fixes, quiet: Bools, east: Floats, north: Floats, sigma: Fl
         own = np.flatnonzero(fixes.source == source)
         if len(own) < 2:
             continue
-        # Without a reported speed: the way from the fix before, less what the error alone explains.
+        # Without a reported speed: the way to either neighbour, less what the errors alone explain; the slower of the two, since
+        # who has just come in has come a long way and stays.
         way = np.hypot(np.diff(east[own]), np.diff(north[own])) - (sigma[own[1:]] + sigma[own[:-1]])
-        travelled = np.maximum(way, 0.0) / np.maximum(np.diff(fixes.at[own]), 1.0)
-        travelled = np.concatenate((travelled[:1], travelled))
+        pace = np.maximum(way, 0.0) / np.maximum(np.diff(fixes.at[own]), 1.0)
+        travelled = np.minimum(np.append(pace, pace[-1]), np.insert(pace, 0, pace[0]))
         speed[own] = np.where(np.isnan(speed[own]), travelled, speed[own])
     moving = speed >= policy.moving_mps
     horizon = np.where(moving, policy.horizon_moving_s, policy.horizon_still_s)
     return np.where(quiet, policy.horizon_significant_s, horizon)
+
+
+def _disputed(fixes: Fixes, distance: Floats, sigma: Floats, policy: Policy) -> Bools:
+    """Fixes whose nearest in time of another phone lies on the other side of the fence, and neither is near it."""
+    disputed = np.zeros(len(fixes.at), dtype=bool)
+    if len(fixes.sources) < 2:
+        return disputed
+    side = np.where(distance >= CLEAR_SIGMAS * sigma, 1, np.where(distance <= 0.0, -1, 0))
+    for one in range(len(fixes.sources)):
+        mine = np.flatnonzero(fixes.source == one)
+        for two in range(len(fixes.sources)):
+            theirs = np.flatnonzero(fixes.source == two)
+            if one != two and len(mine) and len(theirs):
+                spot = np.clip(np.searchsorted(fixes.at[theirs], fixes.at[mine]), 1, len(theirs)) - 1
+                after = np.minimum(spot + 1, len(theirs) - 1)
+                later = np.abs(fixes.at[theirs[after]] - fixes.at[mine]) < np.abs(fixes.at[theirs[spot]] - fixes.at[mine])
+                nearest = theirs[np.where(later, after, spot)]
+                close = np.abs(fixes.at[nearest] - fixes.at[mine]) <= policy.horizon_moving_s
+                disputed[mine] |= close & (side[mine] * side[nearest] < 0)
+    return disputed
 
 
 def _anchors(
@@ -188,14 +215,20 @@ def _anchors(
                 anchors.append(Anchor(check.at, strength, policy.horizon_home_s, strong=True))
             else:
                 anchors.append(Anchor(check.at, strength + own, covers_s, strong=False))
-            edge = check.at + policy.check_edge_s * (-1 if check.kind == "in" else 1)
-            edges.append(Anchor(edge, -policy.llr_check_edge, 0.0, strong=False))
+            edges.append(_edge(check.at, check.kind == "in", policy.llr_check_edge, policy))
     for event in observed.events:
         if event.worker == visit.worker or event.credential == visit.worker:
             here = event.source in ours
             anchors.append(Anchor(event.at, policy.llr_credential * (1 if here else -1), policy.horizon_home_s, strong=True))
+            if here and event.kind in ("unlock", "lock"):
+                edges.append(_edge(event.at, event.kind == "unlock", policy.llr_credential_edge, policy))
     key = lambda anchor: (anchor.at, anchor.llr, anchor.covers_s)  # noqa: E731
     return tuple(sorted(anchors, key=key)), tuple(sorted(edges, key=key))
+
+
+def _edge(at: float, coming: bool, llr: float, policy: Policy) -> Anchor:
+    """The hint that she was not there just before coming, or just after going."""
+    return Anchor(at + policy.check_edge_s * (-1 if coming else 1), -llr, 0.0, strong=False)
 
 
 def _check_llr(check: Check, policy: Policy) -> float:
