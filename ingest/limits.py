@@ -55,7 +55,8 @@ def instant(value: datetime | float, received_at: float, field: str = "at") -> f
         at = value.timestamp()
     else:
         at = value
-    if at < EARLIEST_AT or at > received_at + AHEAD_MAX_S:
+    # Asked this way round, NaN is refused too: a number that came as a string may be one.
+    if not EARLIEST_AT <= at <= received_at + AHEAD_MAX_S:
         raise Refusal(Reason.TIME_OUT_OF_RANGE, _untimely(at, received_at, field))
     return round(at, 6)
 

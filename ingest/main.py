@@ -111,7 +111,7 @@ class Ingestor:
             self._store(self._batch.take())
             return
         try:
-            delivery = self._inbox.get(timeout=IDLE_S if wait_s is None else wait_s)
+            delivery = self._inbox.get(timeout=IDLE_S if wait_s is None else min(wait_s, IDLE_S))
         except Empty:
             return
         reports = wire.decode(

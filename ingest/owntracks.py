@@ -14,7 +14,6 @@ Facts: OwnTracks booklet, JSON page; the values of `status.android.loc` are from
 from base64 import b64decode
 from binascii import Error as BadBase64
 from collections.abc import Mapping
-from math import isfinite
 
 from msgspec import Struct
 from msgspec.json import Decoder
@@ -159,10 +158,10 @@ def _read_location(raw: bytes, source: str, received_at: float) -> Fix:
         at=instant(said.tst, received_at, "tst"),
         received_at=received_at,
         identity=digest(raw),
-        lon=finite(said.lon, "lon"),
-        lat=finite(said.lat, "lat"),
+        lon=said.lon,
+        lat=said.lat,
         accuracy_m=positive(said.acc),
-        altitude_m=said.alt if said.alt is None else finite(said.alt, "alt"),
+        altitude_m=said.alt,
         speed_mps=speed_kmh if speed_kmh is None else speed_kmh / 3.6,
         heading_deg=not_negative(said.cog),
         battery=_percent(said.batt),
@@ -180,8 +179,8 @@ def _read_transition(raw: bytes, source: str, received_at: float) -> Fix | None:
         at=instant(said.tst, received_at, "tst"),
         received_at=received_at,
         identity=digest(raw),
-        lon=finite(said.lon, "lon"),
-        lat=finite(said.lat, "lat"),
+        lon=said.lon,
+        lat=said.lat,
         accuracy_m=positive(said.acc),
         trigger=text(said.event, "event"),
     )
@@ -228,10 +227,3 @@ def _android_permission(loc: int | None) -> str | None:
 def _percent(batt: float | None) -> float | None:
     """1 is one percent here, where in our own dialect it is a full battery."""
     return None if batt is None or batt < 0 else batt / 100
-
-
-def finite(value: float, field: str) -> float:
-    """Numbers that come as strings may spell NaN, which compares as inside every range."""
-    if not isfinite(value):
-        raise Refusal(Reason.OUT_OF_RANGE, f"{field} is not a number")
-    return value

@@ -86,9 +86,12 @@ def _locate_owntracks(topic: str, levels: list[str], owntracks_prefix: str) -> A
 
 def _address(kind: Kind, source: str) -> Address | Unplaced:
     if not _named(source):
-        return Unplaced(Reason.BAD_SOURCE, f"an id has 1 to {SOURCE_MAX} printable characters, this topic has {source[:40]!r}")
+        return Unplaced(
+            Reason.BAD_SOURCE, f"an id has 1 to {SOURCE_MAX} printable characters and is not *; this topic has {source[:40]!r}"
+        )
     return Address(kind, source)
 
 
 def _named(source: str) -> bool:
-    return 0 < len(source) <= SOURCE_MAX and source.isprintable()
+    """An id that can be a source. `*` is everybody in the journal, so nobody may be called that."""
+    return 0 < len(source) <= SOURCE_MAX and source.isprintable() and source != "*"

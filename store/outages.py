@@ -5,7 +5,7 @@ Rules kept here:
 - An ingestor is live while it holds a subscription and can commit. Each beat of a live one writes that moment into its state.
 - When one becomes live and the newest such moment of *all* ingestors is older than is tolerated, `[that moment, now)` was an
   outage of ours: nobody took evidence then. With two ingestors, one that restarts leaves no outage.
-- An outage says whose fault a gap is, so the visits around it are journaled, to be judged again.
+- An outage says whose fault a gap is, so a trigger journals it, and the visits around it are judged again.
 """
 
 from collections.abc import Mapping
@@ -33,17 +33,6 @@ values (to_timestamp(%(start)s), to_timestamp(%(end)s))
 on conflict (start_at) do update set end_at = greatest(outages.end_at, excluded.end_at)
 """
 
-# Two hours are more than any policy widens a visit's window by.
-JOURNAL_VISITS = """
-insert into journal (visits)
-select array_agg(id order by id)
-from visits
-where starts_at < to_timestamp(%(end)s) + interval '2 hours' and ends_at > to_timestamp(%(start)s) - interval '2 hours'
-having count(*) > 0
-"""
-
-NOTIFY = "notify sitewatch_journal"
-
 
 def beat(connection: psycopg.Connection, name: str, *, now: float, started_at: float, state: Mapping[str, object]) -> None:
     """Says that a program lives, and what it has counted. `state` is any JSON object;
@@ -53,13 +42,9 @@ def beat(connection: psycopg.Connection, name: str, *, now: float, started_at: f
 
 def record_silence(connection: psycopg.Connection, *, now: float, tolerated_s: float) -> tuple[float, float] | None:
     """An ingestor became live: records the outage that ends now, if nobody was live for longer than `tolerated_s`."""
-    with connection.transaction():
-        row = connection.execute(NEWEST_LIVE).fetchone()
-        last = row[0] if row else None
-        if last is None or now - last <= tolerated_s:
-            return None
-        span = {"start": last, "end": now}
-        connection.execute(OPEN_OUTAGE, span)
-        connection.execute(JOURNAL_VISITS, span)
-        connection.execute(NOTIFY)
+    row = connection.execute(NEWEST_LIVE).fetchone()
+    last = row[0] if row else None
+    if last is None or now - last <= tolerated_s:
+        return None
+    connection.execute(OPEN_OUTAGE, {"start": last, "end": now})
     return last, now

@@ -1,0 +1,80 @@
+"""A TCP proxy that a test can cut: between ingest and a broker or a database, with what goes wrong decided by a rule."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+
+Rule = Callable[[bytes], bool]
+
+
+class Proxy:
+    """Carries bytes to `port` on loopback. Closed, it refuses connections; `cut` drops those that there are."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._lock = threading.Lock()
+        self.swallow_answer_to: Rule = lambda _: False
+        """Bytes from the client after which the connection is cut instead of an answer: they do reach the server."""
+        self.refuse: Rule = lambda _: False
+        """Bytes from the client that end the connection before they reach the server."""
+        self.swallowed = 0
+        self.refused = 0
+        self._listener: socket.socket | None = None
+        self.port = 0
+        self.open()
+
+    def open(self) -> None:
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def close(self) -> None:
+        """As if the other side were away: nothing connects any more, and nobody stays connected."""
+        assert self._listener is not None
+        # A blocked accept keeps the port listening until it is woken.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+    def cut(self) -> None:
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                return
+            with self._lock:
+                self._pairs.append((client, server))
+            threading.Thread(target=self._forward, args=(client, server, True), daemon=True).start()
+            threading.Thread(target=self._forward, args=(server, client, False), daemon=True).start()
+
+    def _forward(self, source: socket.socket, target: socket.socket, from_client: bool) -> None:
+        with contextlib.suppress(OSError):
+            while content := source.recv(65_536):
+                if from_client and self.refuse(content):
+                    self.refused += 1
+                    break
+                if from_client and self.swallow_answer_to(content):
+                    self.swallowed += 1
+                    # The way back is closed first, so that no answer can slip through.
+                    source.shutdown(socket.SHUT_WR)
+                    target.sendall(content)
+                    target.recv(1)
+                    break
+                target.sendall(content)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,273 @@
+"""ingest between a real broker and a real database, while things go wrong: nothing receipted is lost, nothing is there twice."""
+
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from ingest.settings import Settings
+from tests.fix_broker import RunningBroker
+from tests.ingest.phone import Phone, until
+from tests.ingest.program import Program, through
+from tests.ingest.proxy import Proxy
+
+
+class Stored:
+    """What is in the database, looked at from outside."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.connection = psycopg.connect(url, autocommit=True)
+
+    def seqs(self, worker: str = "w-1") -> list[int]:
+        rows = self.connection.execute("select seq from fixes where source = %s order by seq", (worker,))
+        return [row[0] for row in rows]
+
+    def one(self, query: str) -> int:
+        row = self.connection.execute(query).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def live(self, programs: int = 1) -> bool:
+        return self.one("select count(*) from programs where name like 'ingest%' and (state ->> 'connected')::bool") == programs
+
+    def told(self, name: str) -> int:
+        """A total of the heartbeats, over all ingestors that have one."""
+        return self.one(f"select coalesce(sum((state ->> '{name}')::int), 0) from programs where name like 'ingest%'")
+
+
+@pytest.fixture
+def stored(database: str) -> Iterator[Stored]:
+    opened = Stored(database)
+    yield opened
+    opened.connection.close()
+
+
+@pytest.fixture
+def phone(each_broker: RunningBroker) -> Iterator[Phone]:
+    opened = Phone(each_broker.port)
+    yield opened
+    opened.close()
+
+
+def quick(**changes: object) -> Settings:
+    return Settings(beat_every_s=0.2, retry_max_s=0.5, **changes)  # type: ignore[arg-type]
+
+
+def whole(stored: Stored, phone: Phone) -> bool:
+    return len(stored.seqs(phone.worker)) == phone.sent
+
+
+# Without trouble ---------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_phone_sends_is_stored_and_receipted(each_broker: RunningBroker, stored: Stored, phone: Phone) -> None:
+    with Program(stored.url, each_broker.url, quick()) as program:
+        until(stored.live)
+        for _ in range(20):
+            phone.send()
+        phone.send(count=100)
+        phone.publish("devices/lock-3/event", {"at": time.time(), "kind": "unlock", "worker": "w-1"})
+        phone.publish("workers/w-1/positon", b"oops")
+        until(lambda: phone.promised == 120)
+        until(lambda: stored.told("received_total") - stored.told("ignored_total") == 122)
+        assert stored.told("stored_total") == 121
+        assert program.stop() == 0
+    assert stored.seqs() == list(range(1, 121))
+    assert stored.one("select count(*) from rejects where reason = 'unknown_topic'") == 1
+
+
+def test_a_lonely_message_is_there_within_a_quarter_of_a_second(each_broker: RunningBroker, stored: Stored, phone: Phone) -> None:
+    with Program(stored.url, each_broker.url, quick()):
+        until(stored.live)
+        waits = []
+        for _ in range(10):
+            started = time.monotonic()
+            phone.send()
+            until(lambda: phone.promised == phone.sent)
+            waits.append(time.monotonic() - started)
+            time.sleep(0.05)
+        assert sorted(waits)[5] < 0.25
+
+
+def test_told_to_stop_it_commits_and_acknowledges_what_it_holds(each_broker: RunningBroker, stored: Stored, phone: Phone) -> None:
+    with Program(stored.url, each_broker.url, quick(linger_s=30.0, quiet_rows=10_000)) as program:
+        until(stored.live)
+        phone.send()
+        phone.publish("workers/w-1/position", b"{")
+        time.sleep(0.5)
+        assert stored.seqs() == []
+        started = time.monotonic()
+        assert program.stop() == 0
+        assert time.monotonic() - started < 3
+    assert stored.seqs() == [1]
+    with Program(stored.url, each_broker.url, quick()):
+        until(stored.live)
+        time.sleep(0.5)
+    # What was acknowledged does not come again, the reject neither.
+    assert stored.one("select count(*) from rejects") == 1
+    assert stored.told("duplicate_total") == 0
+
+
+def test_a_retained_status_that_comes_again_is_neither_stored_nor_journaled_again(
+    each_broker: RunningBroker, stored: Stored, phone: Phone
+) -> None:
+    phone.publish("workers/w-1/status", {"at": time.time(), "state": "online"}, retain=True)
+    for client_id in ("first", "second"):
+        with Program(stored.url, each_broker.url, quick(client_id=client_id)) as program:
+            until(lambda name=client_id: stored.one(f"select count(*) from programs where name = 'ingest:{name}'") == 1)  # type: ignore[misc]
+            until(lambda: stored.one("select count(*) from statuses") == 1)
+            until(lambda name=client_id: stored.told("received_total") >= 1 + (name == "second"))  # type: ignore[misc]
+            assert program.stop() == 0
+    assert stored.told("duplicate_total") == 1
+    assert stored.one("select count(*) from journal") == 1
+
+
+# kill -9 -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_killed_under_load_it_loses_nothing_and_stores_nothing_twice(
+    each_broker: RunningBroker, stored: Stored, phone: Phone
+) -> None:
+    kills_in_flight = 0
+    for _ in range(4):
+        with Program(stored.url, each_broker.url, quick()) as program:
+            until(stored.live)
+            before = len(stored.seqs())
+            until(lambda: send_some(phone) and len(stored.seqs()) > before + 20)  # noqa: B023 - asked at once
+            for _ in range(15):
+                phone.send(count=3)
+            program.kill()
+        promised = phone.promised
+        seqs = stored.seqs()
+        kills_in_flight += len(seqs) < phone.sent
+        assert seqs[:promised] == list(range(1, promised + 1)), "a receipt promised more than is stored"
+        stored.connection.execute("update programs set state = state || '{\"connected\": false}'")
+    assert kills_in_flight >= 2, "the kills hit nothing that was under way, so this run proves nothing"
+    with Program(stored.url, each_broker.url, quick()):
+        until(lambda: whole(stored, phone))
+        until(lambda: phone.promised == phone.sent)
+    assert stored.seqs() == list(range(1, phone.sent + 1))
+
+
+def send_some(phone: Phone) -> bool:
+    phone.send()
+    phone.send(count=5)
+    return True
+
+
+def test_killed_while_the_database_is_away_it_has_acknowledged_nothing(
+    each_broker: RunningBroker, stored: Stored, phone: Phone
+) -> None:
+    proxy = Proxy(urlsplit(stored.url).port or 0)
+    with Program(through(stored.url, proxy.port), each_broker.url, quick()) as program:
+        until(stored.live)
+        proxy.close()
+        for _ in range(30):
+            phone.send()
+        time.sleep(1.0)
+        assert program.alive
+        assert phone.receipts == []
+        program.kill()
+    with Program(stored.url, each_broker.url, quick()):
+        until(lambda: whole(stored, phone))
+        until(lambda: phone.promised == 30)
+
+
+# The database ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_database_that_is_away_costs_time_and_nothing_else(each_broker: RunningBroker, stored: Stored, phone: Phone) -> None:
+    proxy = Proxy(urlsplit(stored.url).port or 0)
+    with Program(through(stored.url, proxy.port), each_broker.url, quick()):
+        until(stored.live)
+        phone.send()
+        until(lambda: phone.promised == 1)
+        proxy.close()
+        for _ in range(50):
+            phone.send()
+        time.sleep(2.0)
+        assert phone.promised == 1
+        proxy.open()
+        until(lambda: phone.promised == 51)
+        until(lambda: stored.told("stored_total") == 51)
+        assert stored.told("retries_total") > 0
+    assert stored.seqs() == list(range(1, 52))
+    assert stored.one("select count(*) from rejects") == 0
+
+
+def test_a_commit_whose_answer_is_lost_is_stored_once(mosquitto: RunningBroker, stored: Stored) -> None:
+    phone = Phone(mosquitto.port)
+    proxy = Proxy(urlsplit(stored.url).port or 0)
+    with Program(through(stored.url, proxy.port), mosquitto.url, quick()):
+        until(stored.live)
+        for _ in range(6):
+            # The COMMIT of each batch is cut, once; the next attempt goes through.
+            hits = iter([True])
+            proxy.swallow_answer_to = lambda content, hits=hits: b"COMMIT" in content and next(hits, False)  # type: ignore[misc]
+            phone.send(count=7)
+            until(lambda: phone.promised == phone.sent)
+        until(lambda: stored.told("received_total") == 42)
+    phone.close()
+    assert proxy.swallowed == 6
+    assert stored.seqs() == list(range(1, 43))
+    assert stored.told("duplicate_total") == 42, "a COMMIT had not got through before its answer was lost: this proves nothing"
+    assert stored.one("select count(*) from journal where sources = '{w-1}'") == 6
+
+
+# The broker --------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_broker_that_comes_back_is_found_again(each_broker: RunningBroker, stored: Stored) -> None:
+    proxy = Proxy(each_broker.port)
+    phone = Phone(each_broker.port)
+    with Program(stored.url, f"mqtt://127.0.0.1:{proxy.port}", quick()):
+        until(stored.live)
+        for _ in range(3):
+            phone.send(count=5)
+            proxy.close()
+            for _ in range(10):
+                phone.send()
+            until(lambda: not stored.live())
+            proxy.open()
+            until(stored.live)
+        until(lambda: whole(stored, phone))
+        until(lambda: phone.promised == phone.sent)
+    phone.close()
+    assert stored.seqs() == list(range(1, phone.sent + 1))
+
+
+def test_a_broker_that_closes_on_mqtt_5_is_spoken_to_in_3_1_1(each_broker: RunningBroker, stored: Stored, phone: Phone) -> None:
+    proxy = Proxy(each_broker.port)
+    proxy.refuse = lambda content: content[:1] == b"\x10" and content[8:9] == b"\x05"
+    with Program(stored.url, f"mqtt://127.0.0.1:{proxy.port}", quick()):
+        until(stored.live)
+        phone.send(count=50)
+        for _ in range(200):
+            phone.send()
+        until(lambda: phone.promised == 250)
+    assert proxy.refused >= 1
+    assert stored.one("select count(*) from programs where state ->> 'protocol' = 'MQTTv311'") == 1
+
+
+def test_two_ingestors_share_the_load_and_store_everything_once(mosquitto: RunningBroker, stored: Stored) -> None:
+    phones = [Phone(mosquitto.port, f"w-{number}") for number in range(4)]
+    one, other = (quick(client_id=name, share="ingest") for name in ("one", "other"))
+    with Program(stored.url, mosquitto.url, one), Program(stored.url, mosquitto.url, other):
+        until(lambda: stored.live(2))
+        for _ in range(60):
+            for phone in phones:
+                phone.send()
+        until(lambda: all(whole(stored, phone) for phone in phones))
+        until(lambda: all(phone.promised == 60 for phone in phones))
+        until(lambda: stored.told("stored_total") == 240)
+        shares = stored.connection.execute(
+            "select (state ->> 'stored_total')::int from programs where name like 'ingest%'"
+        ).fetchall()
+    for phone in phones:
+        phone.close()
+    assert len(shares) == 2
+    assert min(share for (share,) in shares) >= 60
+    assert stored.one("select count(*) from fixes") == 240
