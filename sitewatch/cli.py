@@ -109,9 +109,10 @@ def verify(database: Database = None, config_file: Config = None) -> None:
     """
     from sitewatch import verify as program
 
-    where = _database(database, _program_settings(config_file))
+    settings = _program_settings(config_file)
+    where = _database(database, settings)
     lifeline.hold()
-    program.run(where)
+    program.run(where, settings.verify)
 
 
 @app.command(rich_help_panel="The programs, one by one")
@@ -133,11 +134,11 @@ def api(
     program.run(settings.api, where, host=host, port=port)
 
 
-# What these two take, and their --help, is theirs.
+# What these take, and their --help, is theirs.
 FORWARD = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
-@app.command(rich_help_panel="Evidence to try it with", context_settings=FORWARD)
+@app.command(rich_help_panel="Plans and evidence", context_settings=FORWARD)
 def sim(context: typer.Context) -> None:
     """Simulate a fleet with its phones and homes, and know the truth about it.
 
@@ -149,7 +150,7 @@ def sim(context: typer.Context) -> None:
     program.app(context.args, prog_name="sitewatch sim")
 
 
-@app.command("import", rich_help_panel="Evidence to try it with", context_settings=FORWARD)
+@app.command("import", rich_help_panel="Plans and evidence", context_settings=FORWARD)
 def import_(context: typer.Context) -> None:
     """Send recorded traces through MQTT: GeoLife .plt, GPX, CSV, OwnTracks recordings.
 
@@ -158,6 +159,17 @@ def import_(context: typer.Context) -> None:
     from sitewatch import importing as program
 
     program.app(context.args, prog_name="sitewatch import")
+
+
+@app.command(rich_help_panel="Plans and evidence", context_settings=FORWARD)
+def plans(context: typer.Context) -> None:
+    """Put plans from files: sites, workers, devices and visits, thousands at a time.
+
+    sitewatch plans put sites.geojson workers.json visits.csv
+    """
+    from sitewatch import planning as program
+
+    program.app(context.args, prog_name="sitewatch plans")
 
 
 def _settings(file: Path | None) -> config.Settings:

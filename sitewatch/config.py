@@ -21,6 +21,7 @@ from api.settings import Settings as ApiSettings
 from ingest.settings import Settings as IngestSettings
 from sitewatch.broker import Settings as BrokerSettings
 from sitewatch.postgres import Settings as PostgresSettings
+from sitewatch.verify_settings import Settings as VerifySettings
 
 PREFIX = "SITEWATCH_"
 DEFAULT_FILE = Path("sitewatch.toml")
@@ -64,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     postgres: PostgresSettings = PostgresSettings()
     broker: BrokerSettings = BrokerSettings()
     ingest: IngestSettings = IngestSettings()
+    verify: VerifySettings = VerifySettings()
     api: ApiSettings = ApiSettings()
 
 

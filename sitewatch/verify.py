@@ -27,6 +27,7 @@ from msgspec import Struct
 from psycopg import Connection, IsolationLevel
 
 from sitewatch import judging
+from sitewatch.verify_settings import Settings
 from store import changes, journal, migrate, policies, touched
 from store.changes import Changed
 from store.outages import beat
@@ -39,24 +40,6 @@ WRITERS = 7_483_203
 """Key of the advisory lock around every transaction that writes derived rows."""
 
 log = structlog.get_logger()
-
-
-class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How verify paces itself."""
-
-    poll_s: float = 0.5
-    """Looks at least this often, also when no notification came."""
-    pause_s: float = 0.15
-    """Looks at most this often: what comes together is judged together."""
-    coalesce_s: float = 1.0
-    """Gathers late evidence of a visit for so long."""
-    entries_max: int = journal.ROWS_MAX
-    visits_max: int = 100
-    """Visits judged in one transaction, of each part of the queue: some tenths of a second, in which positions wait."""
-    beat_s: float = 2.0
-    trim_s: float = 60.0
-    keep_journal_s: float = 3600.0
-    keep_changes_s: float = 21_600.0
 
 
 class Cycle(Struct, frozen=True, kw_only=True):
