@@ -5,7 +5,8 @@ The rules:
 
 - A section of the file is a package's `Settings`; `SITEWATCH_SECTION__KEY` sets one key of it, `SITEWATCH_KEY` one above.
 - A key that nobody knows is an error that names the nearest one: a typing error must not leave a default in place unseen.
-- A secret can be read from a file: `api_key_file = "…"`, or SITEWATCH_API__API_KEY_FILE, as containers mount them.
+- A secret can be read from a file: `api_key_file = "…"`, or SITEWATCH_API_KEY_FILE or SITEWATCH_DATABASE_FILE, as containers
+  mount them.
 """
 
 import difflib
@@ -30,7 +31,6 @@ ALIASES = {
     "SITEWATCH_DATABASE": "database",
     "SITEWATCH_MQTT": "mqtt",
     "SITEWATCH_API_KEY": "api.api_key",
-    "SITEWATCH_API_KEY_FILE": "api.api_key_file",
     "SITEWATCH_TIMESCALEDB": "postgres.timescaledb",
 }
 
@@ -99,6 +99,8 @@ def _path(variable: str) -> list[str] | None:
     """Where a variable of the environment belongs; None when it is not a setting."""
     if variable in ALIASES:
         return ALIASES[variable].split(".")
+    if variable.removesuffix("_FILE") in ALIASES:
+        return f"{ALIASES[variable.removesuffix('_FILE')]}_file".split(".")
     if variable.startswith(PREFIX) and "__" in variable:
         return variable.removeprefix(PREFIX).lower().split("__")
     return None

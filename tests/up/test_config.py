@@ -60,6 +60,7 @@ def test_a_secret_may_come_from_a_file_or_a_variable(tmp_path: Path) -> None:
     secret.write_text("s3cret\n")
     assert config.load(file(tmp_path, f'[api]\napi_key_file = "{secret}"\n'), {}).api.api_key == "s3cret"
     assert config.load(environment={"SITEWATCH_API_KEY_FILE": str(secret)}).api.api_key == "s3cret"
+    assert config.load(environment={"SITEWATCH_DATABASE_FILE": str(secret)}).database == "s3cret"
     assert config.load(environment={"SITEWATCH_API_KEY": "plain"}).api.api_key == "plain"
 
 
