@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
 from api.problem import FieldError, did_you_mean, invalid
@@ -20,17 +20,18 @@ EventId = Annotated[int | None, Query(ge=0, le=2**63 - 1, description="the same 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
 
-@router.get("/live", responses={200: {"content": CONTENT}}, response_class=EventSourceResponse, response_model=None)
+# Not declared as FastAPI's stream of objects: every event is encoded once for all readers, so what goes out here is bytes.
+@router.get("/live", responses={200: {"content": CONTENT}}, response_class=Response, response_model=None)
 async def live(
     request: Request,
-    kinds: Annotated[list[str], Query(description=f"any of `{' '.join(KINDS)}`, with commas; else all")] = [],  # noqa: B006
+    kinds: Annotated[list[str], Query(description=f"`{' '.join(KINDS)}`; else all")] = [],  # noqa: B006
     last_event_id: EventId = None,
     last_event_id_header: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> EventSourceResponse:
     """A stream of states: `position` (a Feature as in `/positions`), `visit`, `alert` and `device` (as their own calls answer).
 
-    Resumes behind `Last-Event-ID`; states that were sent may come again, none is left out. `reset` says that this is not possible any
-    more, or that the reader was too slow: fetch everything anew. A comment comes every 15 s when nothing else does.
+    Resumes behind `Last-Event-ID`; states that were sent may come again, none is left out. `reset` says that this is not possible
+    any more, or that the reader was too slow: fetch everything anew. A comment comes every 15 s when nothing else does.
     """
     hub: Hub = request.app.state.hub
     resume = last_event_id if last_event_id_header is None else _resume(last_event_id_header)

@@ -78,10 +78,10 @@ class Reader:
         self._woken = asyncio.Event()
         self._task = asyncio.current_task()
 
-    def offer(self, batch: Batch) -> None:
-        """Queues a batch, or sends the reader away when it has fallen too far behind."""
+    def offer(self, batch: Batch) -> bool:
+        """Queues a batch, or sends the reader away when it has fallen too far behind, and then answers false, once."""
         if self.sent_away:
-            return
+            return True
         if self._bytes + batch.size > self._bytes_max:
             self.sent_away = True
             self._waiting.clear()
@@ -91,6 +91,7 @@ class Reader:
             self._waiting.append(batch)
             self._bytes += batch.size
         self._woken.set()
+        return not self.sent_away
 
     def wake(self) -> None:
         """Lets the reader look around."""
@@ -99,10 +100,11 @@ class Reader:
     async def next(self, timeout_s: float) -> Batch | None:
         """The next batch; null when there is none after the timeout, or when the reader was woken for something else."""
         if not self._waiting:
-            self._woken.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._woken.wait()
+        # Cleared behind the wait and not before it: whoever woke us while we were sending must not be forgotten.
+        self._woken.clear()
         if not self._waiting:
             return None
         batch = self._waiting.popleft()
@@ -169,7 +171,6 @@ class Hub:
             while not self._closing:
                 batch = await reader.next(HEARTBEAT_S)
                 if reader.sent_away:
-                    self.sent_away_total += 1
                     yield _reset("too slow", self._at or 0)
                     return
                 if batch is None:
@@ -192,7 +193,7 @@ class Hub:
             if self._readers:
                 batch = await _load(connection, self._at, found)
                 for reader in tuple(self._readers):
-                    reader.offer(batch)
+                    self.sent_away_total += not reader.offer(batch)
                 self.batches_total += 1
             self._at = found.through
             await asyncio.sleep(COALESCE_S)
