@@ -12,7 +12,7 @@ from store.rejects import Reason, Reject
 
 PAGE = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
 NOW = 1_795_316_600.0
-EXAMPLE = re.compile(r"^`(?P<topic>[^`]+)` → (?P<becomes>.+)\n```json\n(?P<payload>.*?)\n```$", re.MULTILINE | re.DOTALL)
+EXAMPLE = re.compile(r"^`(?P<topic>[^`]+)` → (?P<becomes>[^\n]+)\n```json\n(?P<payload>.*?)\n```$", re.MULTILINE | re.DOTALL)
 EXAMPLES = [(found["topic"], found["becomes"], found["payload"]) for found in EXAMPLE.finditer(PAGE)]
 NAMES = {Fix: "fix", Check: "check", DeviceEvent: "event", Status: "status"}
 
