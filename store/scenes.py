@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import shapely
 from msgspec import Struct
+from msgspec.structs import replace
 from psycopg import Connection
 
 from geofence import window
@@ -36,6 +37,17 @@ def read(connection: Connection, visits: Sequence[str], policies: Policies) -> l
     devices = _devices(connection, near)
     phones = _phones(connection, {planned.worker for planned in asked})
     return [_staged(planned, touching[planned.id], near[planned.site], sites, devices, phones, policies) for planned in asked]
+
+
+def with_sites(connection: Connection, staged: Sequence[Staged], sites: Sequence[Sequence[str]]) -> list[Staged]:
+    """The same scenes with more sites beside the neighbours, for each scene its own."""
+    added = _sites(connection, {site for wanted in sites for site in wanted}) if any(sites) else {}
+    return [_with_sites(stage, [added[site] for site in wanted]) for stage, wanted in zip(staged, sites, strict=True)]
+
+
+def _with_sites(stage: Staged, sites: Sequence[Site]) -> Staged:
+    around = {site.id: site for site in (*stage.scene.neighbours, *sites) if site.id != stage.scene.site.id}
+    return replace(stage, scene=replace(stage.scene, neighbours=tuple(around[site] for site in sorted(around))))
 
 
 class _Planned(Struct, frozen=True):

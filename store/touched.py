@@ -23,7 +23,7 @@ from typing import LiteralString
 from msgspec import Struct
 from psycopg import Connection
 
-from store import neighbours, sightings
+from store import haunts, neighbours, sightings
 from store.journal import EVERYBODY, Bite, Touch
 from store.policies import DEFAULT, Policies
 
@@ -78,7 +78,7 @@ def done(connection: Connection, visits: Collection[str]) -> None:
 
 def later(connection: Connection, visits: Collection[str], at: float) -> None:
     """Puts visits back into the queue for another time."""
-    connection.execute(LATER, {"visits": list(visits), "at": at, "why": LATE_EVIDENCE})
+    connection.execute(QUEUE_THESE, {"visits": list(visits), "now": at, "why": LATE_EVIDENCE})
 
 
 class Backlog(Struct, frozen=True):
@@ -131,6 +131,8 @@ def _queue_plans(connection: Connection, bite: Bite, policies: Policies, now: fl
     sites = neighbours.refresh(connection, bite.sites) if bite.sites else set()
     if sites or bite.devices:
         connection.execute(QUEUE_SITES, {**values, "sites": list(sites), "devices": list(bite.devices)})
+        seen_there = haunts.visits_at(connection, bite.sites) if bite.sites else []
+        connection.execute(QUEUE_THESE, {**values, "visits": seen_there})
     remapped = sightings.remap(connection, bite.workers) if bite.workers else set()
     if remapped:
         connection.execute(QUEUE_WORKERS, {**values, "workers": list(remapped)})
@@ -252,6 +254,11 @@ from (
 {_NOW_DUE}
 """
 
+QUEUE_THESE: LiteralString = f"""
+insert into due (visit, at, why) select visit, to_timestamp(%(now)s), %(why)s from unnest(%(visits)s::text[]) as found (visit)
+{_NOW_DUE}
+"""
+
 QUEUE_WORKERS: LiteralString = f"""
 insert into due (visit, at, why)
 select id, to_timestamp(%(now)s), %(why)s from visits where worker = any(%(workers)s)
@@ -275,11 +282,6 @@ DUE = """
  where look_at <= to_timestamp(%(now)s) order by look_at limit %(visits_max)s)
 union all
 (select visit, why from due where at <= to_timestamp(%(now)s) order by at, visit limit %(visits_max)s)
-"""
-
-LATER: LiteralString = f"""
-insert into due (visit, at, why) select visit, to_timestamp(%(at)s), %(why)s from unnest(%(visits)s::text[]) as failed (visit)
-{_NOW_DUE}
 """
 
 BACKLOG = """

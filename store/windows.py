@@ -21,7 +21,8 @@ from psycopg import Connection
 from geofence.evidence import Check, DeviceEvent, Fixes, Observed, Status
 from geofence.plan import Scene
 from geofence.policy import Policy
-from store import scenes
+from store import haunts, scenes
+from store.haunts import Place
 from store.policies import Policies
 from store.scenes import Staged
 
@@ -37,6 +38,8 @@ class Case(Struct, frozen=True, kw_only=True, eq=False):
     observed: Observed
     policy: Policy
     outages: tuple[Stretch, ...]
+    haunts: Mapping[Place, tuple[str, ...]]
+    """Where else the worker was in planned time, and the sites known there."""
 
 
 class Span(Struct, frozen=True):
@@ -54,6 +57,9 @@ def read(connection: Connection, visits: Sequence[str], policies: Policies) -> l
     of_phones = _spans(staged, [stage.scene.phones for stage in staged])
     of_devices = _spans(staged, [tuple(device.source for device in stage.scene.devices) for stage in staged])
     fixes = read_fixes(connection, of_phones)
+    places = [haunts.of(fixes[n], stage.scene.visit, stage.scene.site) if n in fixes else [] for n, stage in enumerate(staged)]
+    known = haunts.sites_at(connection, {place for own in places for place in own})
+    staged = scenes.with_sites(connection, staged, [[site for place in own for site in known[place]] for own in places])
     checks = _read_rows(connection, CHECKS, of_phones, Check)
     events = _read_rows(connection, DEVICE_EVENTS, of_devices, DeviceEvent)
     statuses = _read_rows(connection, STATUSES, list(dict.fromkeys([*of_phones, *of_devices])), Status)
@@ -63,6 +69,7 @@ def read(connection: Connection, visits: Sequence[str], policies: Policies) -> l
             scene=stage.scene,
             observed=Observed(fixes=fixes.get(n, NO_FIXES), checks=checks[n], events=events[n], statuses=statuses[n]),
             policy=stage.policy,
+            haunts={place: tuple(known[place]) for place in places[n]},
             outages=tuple(outage for outage in outages if outage[0] < stage.closes_at and outage[1] > stage.opens_at),
         )
         for n, stage in enumerate(staged)
@@ -84,6 +91,8 @@ def read_fixes(connection: Connection, spans: Sequence[Span]) -> dict[int, Fixes
     }
     with connection.cursor() as cursor, cursor.copy(FIXES, values) as copy:
         rows = _unpack(b"".join(copy))
+    if not len(rows):
+        return {}
     rows = rows[np.lexsort((rows["identity"], rows["rank"], rows["at"], rows["owner"]))]
     owners, starts = np.unique(rows["owner"], return_index=True)
     return {int(owner): _fixes(part, sources) for owner, part in zip(owners, np.split(rows, starts[1:]), strict=True)}

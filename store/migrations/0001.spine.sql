@@ -392,6 +392,17 @@ create table changes (
     devices    text[] not null default '{}'
 );
 
+-- Where else a worker was for a good part of a planned visit, in cells of some hundred metres, and the sites known there: a new site
+-- may turn out to be where she went instead.
+create table haunts (
+    visit  text not null,
+    place  point not null,
+    sites  text[] not null default '{}'
+);
+create index haunts_visit on haunts (visit);
+create index haunts_place on haunts using gist (place);
+create index haunts_sites on haunts using gin (sites);
+
 -- Reports -----------------------------------------------------------------------------------------------------------------------
 
 -- What came in by the hour of its own time. Counted on read here; TimescaleDB keeps the counts under the same name and columns.

@@ -1,7 +1,7 @@
 """verify on a real database: what was committed is judged, and what was judged is what was committed."""
 
 from geofence.outcome import Outcome
-from tests.verify.world import NINE, TEN, World, served
+from tests.verify.world import TEN, World, served
 
 LATER = TEN + 7200
 
@@ -14,7 +14,8 @@ def test_a_served_visit_is_verified(each_world: World) -> None:
     outcome = world.outcome("v1")
     assert isinstance(outcome, Outcome)
     assert outcome.verdict == "verified", outcome
-    assert outcome.coverage is not None and outcome.coverage > 0.95
+    assert outcome.coverage is not None
+    assert outcome.coverage > 0.95
     assert world.rows("select visit, verdict, revision from outcomes") == [("v1", "verified", 1)]
     assert world.rows("select visit, revision, why from outcome_history") == [("v1", 1, "first")]
     assert world.one("select share from coverage where visit = 'v1'") == outcome.coverage

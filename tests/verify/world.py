@@ -61,7 +61,9 @@ class World:
         self.put(Plans(devices=[plan]))
         return device
 
-    def visit(self, visit: str, worker: str, site: str, starts_at: float = NINE, ends_at: float = TEN, service: str = "clean") -> str:
+    def visit(
+        self, visit: str, worker: str, site: str, starts_at: float = NINE, ends_at: float = TEN, service: str = "clean"
+    ) -> str:
         self.put(
             Plans(
                 visits=[
@@ -183,7 +185,9 @@ def check(source: str, kind: Any, at: float, **fields: Any) -> Check:
 
 def status(source: str, state: Any, at: float, received_at: float | None = None, **fields: Any) -> Status:
     received_at = at + 0.5 if received_at is None else received_at
-    return Status(source=source, state=state, at=at, received_at=received_at, identity=_identity(source, state, received_at), **fields)
+    return Status(
+        source=source, state=state, at=at, received_at=received_at, identity=_identity(source, state, received_at), **fields
+    )
 
 
 def _fix(source: str, at: float, east_m: float, north_m: float, late_s: float, accuracy_m: float) -> Fix:
