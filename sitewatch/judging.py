@@ -15,6 +15,7 @@ from sitewatch import exceptions
 from store import alerts, changes, derived, device_states, haunts, journal, positions, touched, windows
 from store.changes import Changed
 from store.derived import Judged
+from store.haunts import Place
 from store.journal import Bite, Touch
 from store.policies import Policies
 from store.touched import Owners
@@ -43,7 +44,8 @@ def visits(connection: Connection, due: Mapping[str, str], policies: Policies, n
     policy_of = {case.scene.visit.id: case.policy for case in cases}
     wanted = [alert for item in judged for alert in exceptions.of(item.visit, item.outcome, policy_of[item.visit.id], now)]
     raised = alerts.write(connection, [item.visit.id for item in judged], wanted)
-    haunts.write(connection, {**dict.fromkeys(gone, {}), **{case.scene.visit.id: case.haunts for case in cases}})
+    nowhere: dict[str, dict[Place, tuple[str, ...]]] = {visit: {} for visit in gone}
+    haunts.write(connection, {**nowhere, **{case.scene.visit.id: case.haunts for case in cases}})
     removed = [*derived.remove(connection, gone), *gone]
     dropped = alerts.remove(connection, gone) if gone else []
     told = frozenset([*(item.visit.id for item in changed), *removed])

@@ -1,7 +1,7 @@
 """Haunts: where else a worker was for a good part of a planned visit, and which sites are known there.
 
-Sites near the visit's own are neighbours anyway. A worker who went to quite another home is found by where her fixes lie: in cells of
-`CELL_DEG`, counted where they hold a good share of the fixes made in planned time.
+Sites near the visit's own are neighbours anyway. A worker who went to quite another home is found by where her fixes lie: in cells
+of `CELL_DEG`, counted where they hold a good share of the fixes made in planned time.
 
 Rules kept here:
 
@@ -102,7 +102,8 @@ where not exists (
 # The visits on which sites bear because their workers were there, or because it was known where they had been.
 VISITS_AT = """
 select haunts.visit
-from sites join haunts on haunts.place <@ box(point(min_lon - %(cell)s, min_lat - %(cell)s), point(max_lon + %(cell)s, max_lat + %(cell)s))
+from sites
+join haunts on haunts.place <@ box(point(min_lon - %(cell)s, min_lat - %(cell)s), point(max_lon + %(cell)s, max_lat + %(cell)s))
 where sites.id = any(%(changed)s)
 union
 select visit from haunts where sites && %(changed)s::text[]
