@@ -50,8 +50,9 @@ def masks(fixes: Fixes, policy: Policy) -> Ints:
     mask[fixes.at > fixes.received_at + policy.clock_ahead_max_s] |= CLOCK_SKEW
     mask[fixes.accuracy_m < policy.accuracy_min_m] |= IMPOSSIBLE_ACCURACY
     for source in range(len(fixes.sources)):
-        # A ping repeats coordinates by design: it must neither freeze a track nor hide that it moved.
-        own = np.flatnonzero((fixes.source == source) & ~fixes.ping)
+        # A ping repeats coordinates by design: it must neither freeze a track nor hide that it moved. A mock position is flagged
+        # already, and how far it lies from the real ones is no reproach to them.
+        own = np.flatnonzero((fixes.source == source) & ~fixes.ping & ~fixes.mock)
         if len(own) > 1:
             east, north = _metres(fixes, own)
             mask[own[_frozen(fixes.at[own], east, north, policy)]] |= FROZEN

@@ -16,7 +16,7 @@ from geofence.outcome import Moment, Outcome, Presence, Seconds, Span, Tally
 from geofence.plan import Scene, Visit
 from geofence.policy import Policy
 from geofence.posterior import believe
-from geofence.witness import Witness, hear
+from geofence.witness import Witness, hear, is_ours
 
 ENGINE = "1"
 """Version of the model. It changes whenever the same evidence could give another outcome."""
@@ -48,7 +48,7 @@ def judge(scene: Scene, observed: Observed, policy: Policy, now: float, outages:
     reading = verdict.Reading(arrived_at=arrived_at, left_at=left_at, on_site=on_site, coverage=coverage, decided_departure=gone)
     answer = verdict.decide(scene, witness, reading, policy, now)
     findings = verdict.find(scene, witness, reading, answer, policy, now)
-    tally = _tally(witness)
+    tally = _tally(scene, witness)
     return Outcome(
         verdict=answer,
         findings=findings,
@@ -149,13 +149,14 @@ def _spans(curve: Curve) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def _tally(witness: Witness) -> Tally:
+def _tally(scene: Scene, witness: Witness) -> Tally:
     seen = witness.observed
+    homes = {device.source for device in scene.devices if device.site == scene.visit.site}
     counts = {name: int((witness.mask >> bit & 1).sum()) for bit, name in enumerate(credibility.NAMES)}
     return Tally(
         fixes=len(seen.fixes.at),
-        checks=len(seen.checks),
-        device_events=len(seen.events),
+        checks=sum(is_ours(check, scene) for check in seen.checks),
+        device_events=sum(event.source in homes for event in seen.events),
         statuses=len(seen.statuses),
         flags={name: counts[name] for name in sorted(counts) if counts[name]},
     )

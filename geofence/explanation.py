@@ -66,7 +66,7 @@ def explain(
     """The sentence of one outcome."""
     planned = _minutes(scene.visit.ends_at - scene.visit.starts_at)
     best, low, high = (_minutes(s) for s in (reading.on_site.best, reading.on_site.lower, reading.on_site.upper))
-    strong = sum(anchor.strong for anchor in witness.anchors)
+    strong = sum(anchor.strong and anchor.llr > 0.0 for anchor in witness.anchors)
     en_by, zh_by = [], []
     for count, one, many, chinese in (
         (tally.fixes, "position", "positions", "条定位"),

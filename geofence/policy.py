@@ -140,7 +140,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     llr_credential: float = 4.5
     """A lock that was worked with the worker's own credential."""
     llr_credential_edge: float = 3.0
-    """The same before an unlocking and after a locking with her own credential, which happen at the door."""
+    """The same for a check at the home, and for unlocking and locking with her own credential: those happen at the door."""
     llr_home_activity: float = 0.4
     """Motion, a door, a plug: residents do that too. Counts only beside evidence of the worker herself."""
 

@@ -181,7 +181,12 @@ def _near(at: Floats, marks: Floats, reach_s: float) -> Bools:
 def _sureness(scene: Scene, witness: Witness, stay: Run, policy: Policy) -> float:
     """Probability that a stay was at this site and not at a place like it."""
     start, end = stay
-    anchors = [anchor.llr for anchor in witness.anchors if start - 60.0 <= anchor.at <= end + 60.0]
+    # What speaks against counts only well inside the stay: who comes from the next house unlocked it a moment ago.
+    anchors = [
+        anchor.llr
+        for anchor in witness.anchors
+        if (start - 60.0 <= anchor.at <= end + 60.0 if anchor.llr > 0.0 else start + 120.0 <= anchor.at <= end - 120.0)
+    ]
     inside = np.flatnonzero((witness.fixes.at >= start) & (witness.fixes.at <= end))
     weight = _weights(witness, policy)[inside] / witness.sigma[inside] ** 2
     spoke = bool((witness.llr[inside] > 0.0).any()) or any(llr > 0.0 for llr in anchors)

@@ -25,7 +25,7 @@ from geofence.outcome import Finding, Moment, Seconds, Verdict
 from geofence.plan import Scene
 from geofence.plane import fence_of
 from geofence.policy import Policy
-from geofence.witness import CLEAR_SIGMAS, Witness
+from geofence.witness import CLEAR_SIGMAS, Witness, is_ours
 
 CLEAR_SHARE = 0.5
 """Half of the plan: see the law above."""
@@ -139,7 +139,7 @@ def find(scene: Scene, witness: Witness, reading: Reading, verdict: Verdict, pol
 
 
 def _missing_checks(scene: Scene, witness: Witness, settled: bool, policy: Policy) -> list[Finding]:
-    kinds = {check.kind for check in witness.observed.checks if check.visit in (None, scene.visit.id)}
+    kinds = {check.kind for check in witness.observed.checks if is_ours(check, scene)}
     if policy.checks_expected == "never" or (policy.checks_expected == "when_used" and not kinds):
         return []
     found: list[Finding] = []

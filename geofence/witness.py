@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from geofence import credibility, likelihood
 from geofence.evidence import Bools, Check, DeviceEvent, Fixes, Floats, Ints, Observed, Status
-from geofence.plan import Scene
+from geofence.plan import Scene, Visit
 from geofence.plane import Fence, Plane, fence_of, plane_of
 from geofence.policy import Policy
 
@@ -120,6 +120,17 @@ def canonical(observed: Observed, window: tuple[float, float]) -> Observed:
     )
 
 
+def is_ours(check: Check, scene: Scene) -> bool:
+    """Whether a check is about this visit: it names it, or names none and no other visit of the worker lies nearer to it."""
+    if check.visit is not None:
+        return check.visit == scene.visit.id
+
+    def off(visit: Visit) -> float:
+        return abs(check.at - (visit.starts_at if check.kind == "in" else visit.ends_at))
+
+    return all(off(scene.visit) <= off(other) for other in scene.others)
+
+
 def _canonical_reports(reports: tuple[Report, ...], low: float, high: float) -> tuple[Report, ...]:
     once = {(r.at, r.source, r.identity): r for r in reports if low <= r.at < high}
     return tuple(once[key] for key in sorted(once))
@@ -200,22 +211,20 @@ def _anchors(
     scene: Scene, observed: Observed, plane: Plane, fence: Fence, policy: Policy
 ) -> tuple[tuple[Anchor, ...], tuple[Anchor, ...]]:
     visit = scene.visit
-    elsewhere = {other.id for other in scene.others if other.site != visit.site}
     ours = {device.source for device in scene.devices if device.site == visit.site}
     anchors: list[Anchor] = []
     edges: list[Anchor] = []
     for check in observed.checks:
-        strength = _check_llr(check, policy)
-        if check.visit in elsewhere:
-            if check.method in HOME_METHODS:
-                anchors.append(Anchor(check.at, -strength, policy.horizon_home_s, strong=True))
-        elif check.visit is None or check.visit == visit.id:
+        if not is_ours(check, scene):
+            continue
+        if check.method in HOME_METHODS or check.method == "phone":
+            strong = policy.llr_check_home if check.method in HOME_METHODS else policy.llr_check_phone
+            anchors.append(Anchor(check.at, strong, policy.horizon_home_s, strong=True))
+        else:
             own, covers_s = _check_fix(check, plane, fence, policy)
-            if check.method in HOME_METHODS or check.method == "phone":
-                anchors.append(Anchor(check.at, strength, policy.horizon_home_s, strong=True))
-            else:
-                anchors.append(Anchor(check.at, strength + own, covers_s, strong=False))
-            edges.append(_edge(check.at, check.kind == "in", policy.llr_check_edge, policy))
+            anchors.append(Anchor(check.at, policy.llr_check_app + own, covers_s, strong=False))
+        hint = policy.llr_credential_edge if check.method in HOME_METHODS else policy.llr_check_edge
+        edges.append(_edge(check.at, check.kind == "in", hint, policy))
     for event in observed.events:
         if event.worker == visit.worker or event.credential == visit.worker:
             here = event.source in ours
@@ -229,12 +238,6 @@ def _anchors(
 def _edge(at: float, coming: bool, llr: float, policy: Policy) -> Anchor:
     """The hint that she was not there just before coming, or just after going."""
     return Anchor(at + policy.check_edge_s * (-1 if coming else 1), -llr, 0.0, strong=False)
-
-
-def _check_llr(check: Check, policy: Policy) -> float:
-    if check.method in HOME_METHODS:
-        return policy.llr_check_home
-    return policy.llr_check_phone if check.method == "phone" else policy.llr_check_app
 
 
 def _check_fix(check: Check, plane: Plane, fence: Fence, policy: Policy) -> tuple[float, float]:
