@@ -11,7 +11,7 @@ import random
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
@@ -121,7 +121,7 @@ class Play:
             try:
                 async with self._broker.client(f"{self._name}-{number}") as client:
                     backoff_s = BACKOFF_S
-                    await self._speak(client, boxes)
+                    await _until_cut(client, self._speak(client, boxes))
             except aiomqtt.MqttError as error:
                 self.summary.reconnects += 1
                 self._say(f"connection {number} lost ({error}); again in {backoff_s:.1f} s")
@@ -159,7 +159,7 @@ class Play:
             heapq.heappush(schedule, (boxes[k].next_at(), k))
 
     def _overdue(self, boxes: list[Outbox]) -> list[tuple[Outbox, list[int]]]:
-        late = [(box, box.overdue(time.monotonic(), ARRAY_MAX)) for box in boxes if box.unconfirmed]
+        late = [(box, box.overdue(time.monotonic(), ROUND_MAX)) for box in boxes if box.unconfirmed]
         for box, deliveries in late:
             box.sent(deliveries, time.monotonic())
         return [(box, deliveries) for box, deliveries in late if deliveries]
@@ -167,12 +167,14 @@ class Play:
     async def _publish(self, client: aiomqtt.Client, box: Outbox, deliveries: list[int]) -> None:
         """Some deliveries of one feed, in order, as few messages as they fit in."""
         sending = list(pack([box.feed.report(k) for k in deliveries], arrays=not box.feed.owntracks))
+        taken = False
         try:
             for topic, payload, retain in sending:
                 await client.publish(topic, payload, qos=1, retain=retain)
-        except aiomqtt.MqttError:
-            box.failed(deliveries)
-            raise
+            taken = True
+        finally:
+            if not taken:
+                box.failed(deliveries)
         box.acknowledged(deliveries)
         self.summary.reports += len(deliveries)
         self.summary.messages += len(sending)
@@ -208,6 +210,24 @@ class Play:
             box.receipt(receipt.epoch, receipt.through)
 
 
+async def _until_cut(client: aiomqtt.Client, speaking: Coroutine[None, None, None]) -> None:
+    """Speak until done; raises MqttError as soon as the connection is cut, where a publish alone would wait for its timeout."""
+
+    async def watch() -> None:
+        async for _ in client.messages:
+            pass
+
+    tasks = [asyncio.create_task(speaking), asyncio.create_task(watch())]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
 class Receipt(msgspec.Struct, frozen=True):
     epoch: int
     through: int
@@ -219,7 +239,7 @@ def pack(reports: list[Report], *, arrays: bool) -> Iterator[tuple[str, bytes, b
     for k, report in enumerate(reports):
         held.append(msgspec.json.encode(report.payload))
         following = reports[k + 1] if k + 1 < len(reports) else None
-        joins = arrays and following is not None and following.topic == report.topic and not report.retain
+        joins = arrays and following is not None and following.topic == report.topic and not (report.retain or following.retain)
         if not joins or sum(map(len, held)) > ARRAY_BYTES_MAX:
             yield report.topic, held[0] if len(held) == 1 else b"[" + b",".join(held) + b"]", report.retain
             held = []
