@@ -33,7 +33,7 @@ POINT_EXAMPLE: JsonDict = {
 }
 
 Geometry = Annotated[dict[str, Any], PlainValidator(fence.check), WithJsonSchema(fence.SCHEMA)]
-Radius = Annotated[float, Field(ge=fence.RADIUS_M_MIN, le=fence.RADIUS_M_MAX, allow_inf_nan=False)]
+Radius = Annotated[float, Field(strict=True, ge=fence.RADIUS_M_MIN, le=fence.RADIUS_M_MAX, allow_inf_nan=False)]
 
 
 class SiteProperties(BaseModel):

@@ -11,6 +11,8 @@ import pytest
 
 from api import main
 from api.settings import Settings
+from sitewatch import postgres
+from tests import fix_database
 from tests.api import world
 
 START_S = 10.0
@@ -47,6 +49,16 @@ def url(database: str) -> Iterator[str]:
 def client(url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=url, timeout=10) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def asked(plain_postgres: postgres.Cluster) -> Iterator[httpx.Client]:
+    """One api for all tests of a module that only ask, or ask for what is refused; it knows the small world."""
+    for database in fix_database._clone(plain_postgres):
+        with serving(Settings(), database) as url, httpx.Client(base_url=url, timeout=10) as found:
+            for path, body in world.PLANS.items():
+                found.put(path, json=body)
+            yield found
 
 
 @pytest.fixture

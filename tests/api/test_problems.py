@@ -1,0 +1,243 @@
+"""Bad input gets a problem that names the field and the mend; nothing dies, nothing is stored."""
+
+import json
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from api.settings import Settings
+from tests.api import world
+from tests.api.conftest import Serve
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The problem, after looking that it is one."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found["status"] == status
+    assert found["type"].startswith("urn:sitewatch:problem:")
+    assert found["title"]
+    assert found["detail"]
+    return found
+
+
+def geometry(kind: str, coordinates: Any, **properties: Any) -> dict[str, Any]:
+    """A site of this shape."""
+    return {"type": "Feature", "geometry": {"type": kind, "coordinates": coordinates}, "properties": properties}
+
+
+BOW_TIE = [[[24.0, 60.0], [24.001, 60.001], [24.001, 60.0], [24.0, 60.001], [24.0, 60.0]]]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "mend"),
+    [
+        (geometry("Point", [24.9, 60.1]), "", "properties.radius_m is missing"),
+        (geometry("Point", [24.9, 60.1], radius_m=0), "properties.radius_m", "greater than or equal to 1"),
+        (geometry("Point", [24.9, 60.1], radius_m="40"), "properties.radius_m", None),
+        (geometry("Point", [39.9, 116.4], radius_m=40), "geometry", "lat 116.4 is outside -90..90: lon and lat look swapped"),
+        (geometry("Point", [200, 10], radius_m=40), "geometry", "lon 200 is outside"),
+        (geometry("Point", [24.9], radius_m=40), "geometry", "coordinates must be a position [lon, lat]"),
+        (geometry("Point", ["24.9", 60.1], radius_m=40), "geometry", "must hold numbers"),
+        (geometry("Point", [24.9, 60.1], radius=40), "properties", "did you mean 'radius_m'?"),
+        (geometry("Polygon", BOW_TIE), "geometry", "crosses itself at lon, lat 24.0005, 60.0005"),
+        (geometry("Polygon", [world.SQUARE[0][:-1]]), "geometry", "coordinates[0] is not closed"),
+        (geometry("Polygon", []), "geometry", "not empty"),
+        (geometry("Polygon", [[[24.0, 60.0]] * 4]), "geometry", None),
+        (geometry("Polygon", [[[0, 0], [10, 0], [10, 10], [0, 0]]]), "geometry", "at most 20 km"),
+        (geometry("Polygon", world.SQUARE, radius_m=10), "", "belongs to a Point"),
+        (geometry("LineString", [[24.0, 60.0], [24.1, 60.1]]), "geometry", "use Polygon, MultiPolygon, or Point"),
+        (geometry("Polygon", world.SQUARE, timezone="Beijing"), "properties.timezone", "IANA"),
+        (geometry("Polygon", world.SQUARE, name="a\u0001b"), "properties.name", "control character"),
+        (geometry("Polygon", world.SQUARE, note="a\u0000b"), "properties.note", "NUL"),
+        ({**world.POLYGON, "geometry": None}, "geometry", "GeoJSON geometry"),
+        ({**world.POLYGON, "id": "other"}, "id", "make them equal"),
+        ({"type": "Feature"}, "geometry", "is required"),
+        ([], "", None),
+    ],
+)
+def test_a_wrong_site_is_named_with_its_mend(asked: httpx.Client, body: Any, field: str, mend: str | None) -> None:
+    found = problem(asked.put("/v1/sites/s-2", json=body), 422)
+    assert found["errors"][0]["field"] == field
+    assert mend is None or mend in found["detail"], found["detail"]
+    assert asked.get("/v1/sites/s-2").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "mend"),
+    [
+        ({"ends_at": "2026-11-20T08:00:00Z"}, "", "ends_at must be after starts_at"),
+        ({"ends_at": "2026-11-23T08:00:00Z"}, "", "48 hours"),
+        ({"starts_at": "2026-11-20T08:00:00"}, "starts_at", "no time zone"),
+        ({"starts_at": "2026-11-20"}, "starts_at", "is a day"),
+        ({"starts_at": 1_700_000_000}, "starts_at", "RFC 3339"),
+        ({"starts_at": "1999-12-31T08:00:00Z"}, "starts_at", "years 2000"),
+        ({"ends_at": "2100-01-01T00:00:00Z"}, "ends_at", "years 2000"),
+        ({"ends_at": "2026-02-30T00:00:00Z"}, "ends_at", "calendar"),
+        ({"ends_at": "9999-12-31T23:59:59-23:59"}, "ends_at", "calendar"),
+        ({"worker": "w-9"}, "worker", "PUT /v1/workers/w-9 first"),
+        ({"site": "s-9"}, "site", "PUT /v1/sites/s-9 first"),
+        ({"site": "a/b"}, "site", "none of them"),
+        ({"worker": ""}, "worker", "1 to 128"),
+        ({"service": "x" * 129}, "service", "1 to 128"),
+        ({"services": "cleaning"}, "", "did you mean 'service'?"),
+    ],
+)
+def test_a_wrong_visit_is_named_with_its_mend(asked: httpx.Client, changed: dict[str, Any], field: str, mend: str) -> None:
+    found = problem(asked.put("/v1/visits/v-2", json={**world.VISIT, **changed}), 422)
+    assert found["errors"][0]["field"] == field
+    assert mend in found["detail"], found["detail"]
+    assert asked.get("/v1/visits/v-2").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 422),
+        (b"{", 400),
+        (b'{"worker": NaN}', 400),
+        (b'{"worker": 1e400}', 400),
+        (b'{"worker": -Infinity}', 400),
+        (b"[" * 100_000, 400),
+        (b'{"a":' * 100_000, 400),
+        (b'{"worker": "\\ud800"}', 400),
+        (b'{"worker": "\xff"}', 400),
+        (b'{"worker": "w\\u0000"}', 422),
+        (b'{"\\u0000": 1}', 422),
+        (b"1" * 5000, 400),
+        (b"null", 422),
+        (b'"text"', 422),
+        (b"\x00\x01", 400),
+        (json.dumps({**world.VISIT, "note": 10**300}).encode(), 200),
+        (json.dumps({**world.VISIT, "note": [[[[[[[[]]]]]]]]}).encode(), 200),
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/v1/visits/v-3"), ("POST", "/v1/plans")])
+def test_no_bytes_break_a_call(asked: httpx.Client, method: str, path: str, body: bytes, status: int) -> None:
+    answer = asked.request(method, path, content=body, headers={"content-type": "application/json"})
+    if path == "/v1/plans":
+        status = 400 if body == b"" else {200: 422}.get(status, status)
+    if status == 200:
+        assert answer.status_code in (200, 201), answer.text
+    else:
+        problem(answer, status)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "mend"),
+    [
+        ("/v1/visits?from=2026-11-20T08:00:00", 422, "no time zone"),
+        ("/v1/visits?from=2026-11-20T08:00:00+08:00", 422, "%2B"),
+        ("/v1/visits?limit=0", 422, "limit"),
+        ("/v1/visits?limit=501", 422, "limit"),
+        ("/v1/workers/w-1/track?limit=10001", 422, "limit"),
+        ("/v1/workers/w-1/track?from=2026-11-20T08:00:00Z&to=2026-11-20T08:00:00Z", 422, "to: must be after from"),
+        ("/v1/visits?verdict=verifed", 422, "did you mean 'verified'?"),
+        ("/v1/visits?cursor=x", 422, "not a cursor"),
+        ("/v1/visits?cursor=WzEsMl0", 422, "not a cursor"),
+        ("/v1/sites?cursor=IgAi", 422, "not a cursor"),
+        ("/v1/visits?worker=%00", 422, "control character"),
+        ("/v1/rejects?reason=%00", 422, "control character"),
+        ("/v1/rejects/99999999999999999999", 422, "id"),
+        ("/v1/coverage?by=week", 422, "day, worker, site, service"),
+        ("/v1/coverage?by=,", 422, "is empty"),
+        ("/v1/coverage?from=2026-11-20T08:00:00Z&to=2026-11-19T08:00:00Z", 422, "after from"),
+        ("/v1/sites/a%00b", 422, "none of them"),
+        ("/v1/nothing", 404, "/docs"),
+        ("/nothing", 404, "/docs"),
+        ("/static/nothing.js", 404, "/static/nothing.js"),
+        ("/v1/sites/s-9", 404, "no site 's-9'"),
+        ("/v1/visits/v-9/history", 404, "no visit"),
+        ("/v1/visits/v-9/evidence", 404, "no visit"),
+    ],
+)
+def test_a_wrong_question_is_a_problem_that_says_the_mend(asked: httpx.Client, path: str, status: int, mend: str) -> None:
+    assert mend in problem(asked.get(path), status)["detail"]
+
+
+def test_a_wrong_method_or_media_type_is_a_problem(client: httpx.Client) -> None:
+    assert "PATCH" in problem(client.patch("/v1/sites/s-1"), 405)["detail"]
+    form = client.put("/v1/sites/s-1", data={"a": "b"})
+    assert "application/json" in problem(form, 415)["detail"]
+    assert client.put("/v1/sites/s-1", content=json.dumps(world.SITE)).status_code == 201, "curl users forget the header"
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "mend"),
+    [
+        ({"late": 1}, "late", "did you mean 'late_s'?"),
+        ({"late_s": -1}, "late_s", "between 0 and 86400"),
+        ({"late_s": "x"}, "late_s", "Expected `float`"),
+        ({"coverage_target": 2}, "coverage_target", "between"),
+        ({"billing_rounding": "sideways"}, "billing_rounding", "sideways"),
+        ({"version": 3}, "version", "set by us"),
+        ({"on_site_lower_share": 0.99}, "on_site_lower_share", "exceed"),
+    ],
+)
+def test_a_wrong_policy_is_named_with_its_mend(asked: httpx.Client, body: dict[str, Any], field: str, mend: str) -> None:
+    found = problem(asked.put("/v1/policies/cleaning", json=body), 422)
+    assert (found["errors"][0]["field"], mend in found["detail"]) == (field, True), found
+    assert asked.get("/v1/policies/cleaning").json()["version"] == 0
+
+
+def test_an_alias_is_written_where_it_belongs(asked: httpx.Client) -> None:
+    for body, mend in (
+        ({"owntracks": "a/b"}, "write it as aliases"),
+        ({"aliases": {"owntracks": "a"}}, "user/device"),
+        ({"alias": {"owntracks": "a/b"}}, "did you mean 'aliases'?"),
+    ):
+        assert mend in problem(asked.put("/v1/workers/w-2", json=body), 422)["detail"]
+
+
+def test_without_the_key_nothing_is_answered_and_nothing_read(serve: Serve) -> None:
+    url = serve(Settings(api_key="secret"))
+    with httpx.Client(base_url=url) as client:
+        for path in ("/v1/sites", "/v1/live", "/v1/nothing", "/v1"):
+            assert "Bearer" in problem(client.get(path), 401)["detail"]
+            assert client.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
+            assert client.get(path, headers={"Authorization": "Basic secret"}).status_code == 401
+        answer = client.put("/v1/sites/s-1", content=b"{" * 900_000)
+        assert problem(answer, 401)["detail"]
+        assert "www-authenticate" in answer.headers
+        key = {"Authorization": "Bearer secret"}
+        assert client.put("/v1/sites/s-1", json=world.SITE, headers=key).status_code == 201
+        assert client.get("/v1/sites", headers=key).status_code == 200
+        for path in ("/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/", "/v1/settings"):
+            assert client.get(path).status_code != 401, path
+        assert client.get("/v1/settings").json()["auth_required"] is True
+
+
+def test_a_database_that_is_away_is_a_problem_worth_a_retry(planned: httpx.Client, connection: psycopg.Connection) -> None:
+    name = connection.info.dbname
+    with psycopg.connect(
+        host=connection.info.host,
+        port=connection.info.port,
+        user=connection.info.user,
+        password=connection.info.password,
+        dbname="postgres",
+        autocommit=True,
+    ) as admin:
+        admin.execute(f'alter database "{name}" allow_connections false')
+        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+        answer = planned.get("/v1/sites", timeout=30)
+        assert problem(answer, 503)["detail"].startswith("The database does not answer")
+        assert answer.headers["retry-after"] == "5"
+        assert planned.get("/healthz").status_code == 200
+        assert planned.get("/readyz").json()["parts"]["database"]["state"] == "away"
+        assert "sitewatch_database_up 0.0" in planned.get("/metrics").text
+        admin.execute(f'alter database "{name}" allow_connections true')
+        for _ in range(20):
+            answer = planned.get("/v1/sites", timeout=30)
+            if answer.status_code == 200:
+                break
+        assert answer.status_code == 200
+
+
+def test_a_query_that_takes_too_long_is_given_up(serve: Serve, connection: psycopg.Connection) -> None:
+    url = serve(Settings(query_timeout_s=0.2))
+    with connection.transaction():
+        connection.execute("lock table sites in access exclusive mode")
+        assert "took too long" in problem(httpx.get(f"{url}/v1/sites"), 503)["detail"]
