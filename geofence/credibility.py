@@ -50,13 +50,16 @@ def masks(fixes: Fixes, policy: Policy) -> Ints:
     mask[fixes.at > fixes.received_at + policy.clock_ahead_max_s] |= CLOCK_SKEW
     mask[fixes.accuracy_m < policy.accuracy_min_m] |= IMPOSSIBLE_ACCURACY
     for source in range(len(fixes.sources)):
-        # A ping repeats coordinates by design: it must neither freeze a track nor hide that it moved. A mock position is flagged
-        # already, and how far it lies from the real ones is no reproach to them.
+        # A ping repeats coordinates by design: it must neither freeze a track nor hide that it moved. What is flagged as mock or
+        # frozen already is no reproach to real positions, however far it lies from them.
         own = np.flatnonzero((fixes.source == source) & ~fixes.ping & ~fixes.mock)
         if len(own) > 1:
             east, north = _metres(fixes, own)
-            mask[own[_frozen(fixes.at[own], east, north, policy)]] |= FROZEN
-            mask[own[_teleported(fixes.at[own], east, north, fixes.accuracy_m[own], policy)]] |= TELEPORT
+            frozen = _frozen(fixes.at[own], east, north, policy)
+            mask[own[frozen]] |= FROZEN
+            real, east, north = own[~frozen], east[~frozen], north[~frozen]
+            if len(real) > 1:
+                mask[real[_teleported(fixes.at[real], east, north, fixes.accuracy_m[real], policy)]] |= TELEPORT
     return mask
 
 

@@ -35,7 +35,7 @@ def judge(scene: Scene, observed: Observed, policy: Policy, now: float, outages:
     own = _own_window(scene, policy)
     end = min(own[1], now)
     if end > own[0]:
-        posterior = believe(scene, witness, (low, min(high, now)), policy)
+        posterior = believe(scene, witness, (low, min(high, now)), own, policy)
         honest = _clipped(posterior.curve, own[0], end)
         curve = bridged(honest, policy.grace_s)
     else:

@@ -21,7 +21,7 @@ from msgspec import Struct
 from geofence import likelihood, presence
 from geofence.curve import Curve, Run, above
 from geofence.evidence import Bools, Floats, Ints
-from geofence.plan import Scene
+from geofence.plan import Scene, Visit
 from geofence.plane import fence_of
 from geofence.policy import Policy
 from geofence.witness import Witness
@@ -34,6 +34,8 @@ DOUBTFUL = 0.9
 """Most that evidence which is not credible can bring P to: below what is told as on site."""
 FAST_MPS = 12.0
 """A car in a city: nobody comes sooner."""
+DOOR_S = 120.0
+"""What happens at the door, at either end of a stay, happens within this."""
 STIR_S = 300.0
 """Home activity closer together than this is one and the same activity."""
 
@@ -48,13 +50,13 @@ class Posterior(Struct, frozen=True, eq=False):
     """Of each stay."""
 
 
-def believe(scene: Scene, witness: Witness, window: tuple[float, float], policy: Policy) -> Posterior:
-    """P(on site) over a window, from all the evidence in it."""
+def believe(scene: Scene, witness: Witness, window: Run, own: Run, policy: Policy) -> Posterior:
+    """P(on site) over a window, from all the evidence in it. `own` is the part of it that belongs to this visit."""
     at, llr, fix_index = _nodes(scene, witness, window, policy)
     state = presence.start(scene.visit, window[0], policy)
     curve = _crossing(Curve(at, presence.smooth(state, at, llr, scene.visit, policy)), fix_index, witness, policy)
     stays = above(curve, 0.5)
-    sureness = [_sureness(scene, witness, stay, policy) for stay in stays]
+    sureness = [_sureness(scene, witness, _core(stay, scene.visit, own, policy), policy) for stay in stays]
     on = curve.on.copy()
     for (start, end), sure in zip(stays, sureness, strict=True):
         inside = (curve.at >= start) & (curve.at <= end)
@@ -178,6 +180,17 @@ def _near(at: Floats, marks: Floats, reach_s: float) -> Bools:
     return np.searchsorted(marks, at + reach_s, side="right") > np.searchsorted(marks, at - reach_s, side="left")
 
 
+def _core(stay: Run, visit: Visit, own: Run, policy: Policy) -> Run:
+    """The part of a stay that tells where it was: that in planned time, if it is not too short; before and after, she may have been
+    next door on another visit. Without any, what belongs to this visit at all.
+    """
+    start, end = max(stay[0], visit.starts_at), min(stay[1], visit.ends_at)
+    if end - start >= min(policy.proven_min_s, (visit.ends_at - visit.starts_at) / 2.0):
+        return start, end
+    start, end = max(stay[0], own[0]), min(stay[1], own[1])
+    return (start, end) if start < end else stay
+
+
 def _sureness(scene: Scene, witness: Witness, stay: Run, policy: Policy) -> float:
     """Probability that a stay was at this site and not at a place like it."""
     start, end = stay
@@ -185,7 +198,7 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, policy: Policy) -> floa
     anchors = [
         anchor.llr
         for anchor in witness.anchors
-        if (start - 60.0 <= anchor.at <= end + 60.0 if anchor.llr > 0.0 else start + 120.0 <= anchor.at <= end - 120.0)
+        if (start - DOOR_S <= anchor.at <= end + DOOR_S if anchor.llr > 0.0 else start + DOOR_S <= anchor.at <= end - DOOR_S)
     ]
     inside = np.flatnonzero((witness.fixes.at >= start) & (witness.fixes.at <= end))
     weight = _weights(witness, policy)[inside] / witness.sigma[inside] ** 2

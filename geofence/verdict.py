@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from geofence import credibility, likelihood
 from geofence.coverage import Coverage
-from geofence.evidence import Bools
+from geofence.evidence import Bools, Ints
 from geofence.intervals import covered, intersect, length, ms
 from geofence.outcome import Finding, Moment, Seconds, Verdict
 from geofence.plan import Scene
@@ -70,7 +70,7 @@ def _settled(scene: Scene, witness: Witness, reading: Reading, policy: Policy) -
     ):
         return "verified"
     seen_away = enough and on_site.upper < policy.proven_min_s and speaks_off >= CLEAR_SHARE > speaks_on
-    if seen_away and not _conflicts(witness, policy):
+    if seen_away and not _conflicts(scene, witness, policy):
         return "contradicted"
     return "partial" if on_site.lower >= policy.proven_min_s else "unknown"
 
@@ -129,11 +129,12 @@ def find(scene: Scene, witness: Witness, reading: Reading, verdict: Verdict, pol
     found.extend(_missing_checks(scene, witness, settled, policy))
     if settled and reading.coverage.monitored_ms < policy.coverage_target * reading.coverage.expected_ms:
         found.append("low_coverage")
-    if _spoofed(witness, policy):
+    during = _during(scene, witness, reading)
+    if _spoofed(witness.mask[during]):
         found.append("spoof_suspected")
-    if (witness.mask & credibility.CLOCK_SKEW).any():
+    if (witness.mask[during] & credibility.CLOCK_SKEW).any():
         found.append("clock_skew")
-    if _conflicts(witness, policy):
+    if _conflicts(scene, witness, policy):
         found.append("conflicting_evidence")
     return tuple(found)
 
@@ -174,20 +175,37 @@ def _elsewhere(scene: Scene, witness: Witness, policy: Policy) -> bool:
     return False
 
 
-def _spoofed(witness: Witness, policy: Policy) -> bool:
+def _during(scene: Scene, witness: Witness, reading: Reading) -> Bools:
+    """The fixes of the visit itself: before and after it, the worker may have been on another errand."""
+    start, end = scene.visit.starts_at, scene.visit.ends_at
+    if reading.arrived_at:
+        start = min(start, reading.arrived_at.best)
+    if reading.left_at:
+        end = max(end, reading.left_at.best)
+    inside: Bools = (witness.fixes.at >= start) & (witness.fixes.at < end)
+    return inside
+
+
+def _spoofed(mask: Ints) -> bool:
     """Whether more than a lone outlier looks like intent."""
-    suspect = (witness.mask & credibility.SPOOF) != 0
+    suspect = (mask & credibility.SPOOF) != 0
     return bool(suspect.sum() >= 3 and suspect.mean() >= SPOOF_SHARE)
 
 
-def _conflicts(witness: Witness, policy: Policy) -> bool:
-    """Whether a strong sign at the home and credible, precise fixes around it, or two phones, say the opposite of each other."""
-    use = witness.credible & witness.precise
-    if length(covered(witness.fixes.at[witness.disputed], np.full(witness.disputed.sum(), 60.0))) >= ms(policy.proven_min_s):
+def _conflicts(scene: Scene, witness: Witness, policy: Policy) -> bool:
+    """Whether a strong sign at the home and credible, precise fixes around it, or two phones, say the opposite of each other.
+
+    Only in planned time: around it, the worker has other doors to open.
+    """
+    at, visit = witness.fixes.at, scene.visit
+    planned = (at >= visit.starts_at) & (at < visit.ends_at)
+    disputed = at[witness.disputed & planned]
+    if length(covered(disputed, np.full(len(disputed), 60.0))) >= ms(policy.proven_min_s):
         return True
+    use = witness.credible & witness.precise
     for anchor in witness.anchors:
-        if anchor.strong:
-            near = use & (np.abs(witness.fixes.at - anchor.at) <= policy.horizon_moving_s)
+        if anchor.strong and visit.starts_at <= anchor.at < visit.ends_at:
+            near = use & (np.abs(at - anchor.at) <= policy.horizon_moving_s)
             against = _clearly_off(witness)[near] if anchor.llr > 0 else witness.llr[near] > 0.0
             if against.sum() > 0 and against.mean() > 0.5:
                 return True
