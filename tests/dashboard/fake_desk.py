@@ -23,9 +23,45 @@ STATIC = Path(__file__).parents[2] / "api" / "static"
 KINDS = {".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 ZONE = "Europe/Helsinki"
 HOUR = 3600.0
-CAUSES = ("ingest_outage", "no_device", "permission_off", "phone_offline", "power_save", "poor_accuracy", "suspect", "delayed", "silent")
-NAMES = ("Aino Virtanen", "李娜", "Mikael Korhonen", "王芳", "Sofia Lahti", "Omar Haddad", "陈静", "Elina Mäkinen", "Juhani Salo", "张伟")
-PLACES = ("Kallio 4 B", "Punavuori 12", "Töölö 7 A", "阳光花园 3 号楼", "Vallila 21", "Herttoniemi 5", "Pasila 2 C", "Lauttasaari 9")
+CAUSES = (
+    "ingest_outage",
+    "no_device",
+    "permission_off",
+    "phone_offline",
+    "power_save",
+    "poor_accuracy",
+    "suspect",
+    "delayed",
+    "silent",
+)
+NAMES = (
+    "Aino Virtanen",
+    "李娜",
+    "Mikael Korhonen",
+    "王芳",
+    "Sofia Lahti",
+    "Omar Haddad",
+    "陈静",
+    "Elina Mäkinen",
+    "Juhani Salo",
+    "张伟",
+)
+PLACES = (
+    "Kallio 4 B",
+    "Punavuori 12",
+    "Töölö 7 A",
+    "阳光花园 3 号楼",
+    "Vallila 21",
+    "Herttoniemi 5",
+    "Pasila 2 C",
+    "Lauttasaari 9",
+)
+
+FINDINGS = {"partial": ["early_departure", "low_coverage"], "contradicted": ["no_show"], "unknown": ["low_coverage"]}
+EXPLANATION = {
+    "en": "On site for 1 h 22 min of 1 h 24 min planned, by 260 fixes and the lock; 7 min went unseen: the phone saved power.",
+    "zh": "计划 1 小时 24 分，在场 1 小时 22 分，依据 260 次定位与门锁事件；手机省电期间有 7 分未监测到。",
+}
 
 Json = dict[str, Any]
 
@@ -111,7 +147,11 @@ class Fleet:
         }[by]
         items = [{by: key, **self._sums(random.Random(key))} for key in keys]
         total: Json = {name: sum(item[name] for item in items) for name in ("visits", "monitored_s", "expected_s")}
-        total |= {"time_coverage": total["monitored_s"] / total["expected_s"] if total["visits"] else None, "visit_coverage": 0.91, "gaps": {}}
+        total |= {
+            "time_coverage": total["monitored_s"] / total["expected_s"] if total["visits"] else None,
+            "visit_coverage": 0.91,
+            "gaps": {},
+        }
         return {"target": 0.95, "total": total, "items": items, "next": None}
 
     def _sums(self, dice: random.Random) -> Json:
@@ -126,11 +166,25 @@ class Fleet:
 
     def _site(self, n: int) -> Json:
         lon, lat = self._near(24.94, 60.185, 0.04)
-        properties = {"name": PLACES[n % len(PLACES)] + ("" if n < len(PLACES) else f" / {n}"), "customer": "Helsingin kotipalvelu", "timezone": ZONE}
+        properties = {
+            "name": PLACES[n % len(PLACES)] + ("" if n < len(PLACES) else f" / {n}"),
+            "customer": "Helsingin kotipalvelu",
+            "timezone": ZONE,
+        }
         if n % 3:
-            return {"type": "Feature", "id": f"site-{n:03}", "geometry": {"type": "Point", "coordinates": [lon, lat]}, "properties": {**properties, "radius_m": 40}}
+            return {
+                "type": "Feature",
+                "id": f"site-{n:03}",
+                "geometry": {"type": "Point", "coordinates": [lon, lat]},
+                "properties": {**properties, "radius_m": 40},
+            }
         ring = [[lon + x * 0.0006, lat + y * 0.0003] for x, y in ((-1, -1), (1, -1), (1, 0.2), (0, 1), (-1, 1), (-1, -1))]
-        return {"type": "Feature", "id": f"site-{n:03}", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": properties}
+        return {
+            "type": "Feature",
+            "id": f"site-{n:03}",
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "properties": properties,
+        }
 
     def _visits(self, worker: str) -> Iterator[Json]:
         n = int(worker.removeprefix("w-"))
@@ -139,7 +193,12 @@ class Fleet:
             starts = self.now + (hours + (n % 5) * 0.1) * HOUR
             site = self.sites[(n * 3 + k) % len(self.sites)]["id"]
             verdict = "pending" if k >= 2 else verdicts[(n + k) % len(verdicts)]
-            plan = {"id": f"v-{worker}-{k}", "worker": worker, "site": site, "service": ("cleaning", "elder_care", "child_care")[n % 3]}
+            plan = {
+                "id": f"v-{worker}-{k}",
+                "worker": worker,
+                "site": site,
+                "service": ("cleaning", "elder_care", "child_care")[n % 3],
+            }
             ends = starts + 1.4 * HOUR
             yield {**plan, "starts_at": rfc3339(starts), "ends_at": rfc3339(ends), "outcome": self._outcome(verdict, starts, ends)}
 
@@ -153,10 +212,14 @@ class Fleet:
             gaps.append(span(starts + 0.6 * (ends - starts), ends, cause="phone_offline"))
         missing = sum(epoch(gap["end"]) - epoch(gap["start"]) for gap in gaps)
         on_site = max(0.0, until - starts - 120) if there else 0.0
-        presence = [span(starts - 900, starts + 120, state="off"), span(starts + 120, until, state="on" if there else "off")] if begun else []
+        presence = (
+            [span(starts - 900, starts + 120, state="off"), span(starts + 120, until, state="on" if there else "off")]
+            if begun
+            else []
+        )
         return {
             "verdict": verdict,
-            "findings": {"partial": ["early_departure", "low_coverage"], "contradicted": ["no_show"], "unknown": ["low_coverage"]}.get(verdict, []),
+            "findings": FINDINGS.get(verdict, []),
             "arrived_at": moment(starts + 120, 45) if there else None,
             "left_at": moment(ends - 60, 80) if there and verdict != "pending" else None,
             "on_site_s": {"best": on_site, "lower": max(0.0, on_site - 110), "upper": on_site + 90 if there else 0.0},
@@ -164,10 +227,7 @@ class Fleet:
             "monitored_s": max(0.0, until - starts - missing), "expected_s": max(0.0, until - starts),
             "gaps": gaps, "presence": presence,
             "evidence": {"fixes": 271, "checks": 2, "device_events": 9, "statuses": 3, "flags": {"teleport": 11}},
-            "explanation": {
-                "en": "On site for 1 h 22 min of 1 h 24 min planned, by 260 fixes and the lock; 7 min went unseen while the phone saved power.",
-                "zh": "计划 1 小时 24 分，在场 1 小时 22 分，依据 260 次定位与门锁事件；手机省电期间有 7 分未监测到。",
-            },
+            "explanation": EXPLANATION,
             "version": 2 if begun else 0, "engine": "1", "policy": 1,
         }  # fmt: skip
 
@@ -176,7 +236,10 @@ class Fleet:
             return {}
         kinds = (("sos", "critical"), ("no_show", "warning"), ("phone_silent", "warning"), ("low_battery", "info"))
         visits = list(self.visits.values())
-        made = [alert(f"a-{n}", kind, severity, self.now - n * 900, visits[n * 4 % len(visits)]) for n, (kind, severity) in enumerate(kinds)]
+        made = [
+            alert(f"a-{n}", kind, severity, self.now - n * 900, visits[n * 4 % len(visits)])
+            for n, (kind, severity) in enumerate(kinds)
+        ]
         return {one["id"]: one for one in made}
 
     def _tell(self, kind: str, data: Json) -> None:
@@ -221,7 +284,9 @@ class Handler(BaseHTTPRequestHandler):
             return self._reply({"title": "Unauthorized", "detail": "Send the key as Authorization: Bearer"}, 401)
         if url.path == "/v1/live":
             return self._stream()
-        answer = self._answer([unquote(part) for part in url.path.split("/")[2:]], {name: values[0] for name, values in parse_qs(url.query).items()})
+        answer = self._answer(
+            [unquote(part) for part in url.path.split("/")[2:]], {name: values[0] for name, values in parse_qs(url.query).items()}
+        )
         return self._reply(answer or {"title": "Not Found", "detail": f"{url.path} is not known"}, 200 if answer else 404)
 
     def do_POST(self) -> None:
@@ -234,7 +299,13 @@ class Handler(BaseHTTPRequestHandler):
         fleet = self.server.fleet
         match parts:
             case ["settings"]:
-                return {"coverage_target": 0.95, "version": "0", "map_style": None, "tile_url": None, "auth_required": bool(self.server.key)}
+                return {
+                    "coverage_target": 0.95,
+                    "version": "0",
+                    "map_style": None,
+                    "tile_url": None,
+                    "auth_required": bool(self.server.key),
+                }
             case ["sites"]:
                 return {"type": "FeatureCollection", "features": fleet.sites, "next": None}
             case ["sites", site]:
@@ -254,16 +325,31 @@ class Handler(BaseHTTPRequestHandler):
             case ["visits", visit, "evidence"]:
                 starts = epoch(fleet.visits[visit]["starts_at"])
                 checks = [{"at": rfc3339(starts + 130), "kind": "in", "method": "qr"}]
-                return {"checks": checks, "device_events": [{"at": rfc3339(starts + 110), "kind": "unlock", "device": "lock-1"}], "statuses": []}
+                return {
+                    "checks": checks,
+                    "device_events": [{"at": rfc3339(starts + 110), "kind": "unlock", "device": "lock-1"}],
+                    "statuses": [],
+                }
             case ["visits", visit, "history"]:
                 now = fleet.visits[visit]["outcome"]
                 before = {**now, "verdict": "unknown", "coverage": 0.83}
-                return listed([{"why": why, "recorded_at": rfc3339(time.time()), "outcome": of} for why, of in (("late evidence", now), ("first", before))])
+                return listed(
+                    [
+                        {"why": why, "recorded_at": rfc3339(time.time()), "outcome": of}
+                        for why, of in (("late evidence", now), ("first", before))
+                    ]
+                )
             case ["alerts"]:
                 return listed(list(fleet.alerts.values()))
             case ["devices"]:
                 kinds = ("lock", "motion", "plug", "contact")
-                return listed([device(n, site["id"], kinds[n % 4]) for n, site in enumerate(fleet.sites) if query.get("site") in (None, site["id"])])
+                return listed(
+                    [
+                        device(n, site["id"], kinds[n % 4])
+                        for n, site in enumerate(fleet.sites)
+                        if query.get("site") in (None, site["id"])
+                    ]
+                )
             case ["coverage"]:
                 return fleet.coverage(query["by"])
         return None
@@ -281,13 +367,17 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         while True:
             with fleet.lock:
-                fleet.lock.wait_for(lambda: len(fleet.events) > seen or self.server.cuts > cuts, timeout=10)
+                if len(fleet.events) == seen and self.server.cuts == cuts:
+                    fleet.lock.wait(timeout=10)
                 fresh = fleet.events[seen:]
             seen += len(fresh)
             if self.server.cuts > cuts:
                 self.close_connection = True
                 return
-            text = "".join(f"id: {number}\nevent: {kind}\ndata: {json.dumps(data)}\n\n" for number, kind, data in fresh) or ": still here\n\n"
+            text = (
+                "".join(f"id: {number}\nevent: {kind}\ndata: {json.dumps(data)}\n\n" for number, kind, data in fresh)
+                or ": still here\n\n"
+            )
             try:
                 self.wfile.write(text.encode())
                 self.wfile.flush()
@@ -297,7 +387,8 @@ class Handler(BaseHTTPRequestHandler):
     def _file(self, path: str) -> None:
         file = STATIC / "index.html" if path == "/" else STATIC / path.removeprefix("/static/")
         if not file.is_file():
-            return self._reply({"title": "Not Found"}, 404)
+            self._reply({"title": "Not Found"}, 404)
+            return
         body = file.read_bytes()
         self.send_response(200)
         self.send_header("Content-Type", f"{KINDS.get(file.suffix, 'text/plain')}; charset=utf-8")
@@ -326,13 +417,36 @@ def matching(visits: Any, query: dict[str, str]) -> Iterator[Json]:
 def device(n: int, site: str, kind: str) -> Json:
     said = {"lock": "unlock", "motion": "motion", "plug": "power", "contact": "open"}[kind]
     at = rfc3339(time.time() - n * 40)
-    state = {"at": at, "received_at": at, "online": n % 9 != 0, "battery": 0.1 + (n % 9) / 10, "reported": {said: {"at": time.time(), "value": 43}}}
-    return {"id": f"{kind}-{n}", "site": site, "kind": kind, "dialect": "native", "address": None, "name": None, "state": state if n % 7 else None}
+    state = {
+        "at": at,
+        "received_at": at,
+        "online": n % 9 != 0,
+        "battery": 0.1 + (n % 9) / 10,
+        "reported": {said: {"at": time.time(), "value": 43}},
+    }
+    return {
+        "id": f"{kind}-{n}",
+        "site": site,
+        "kind": kind,
+        "dialect": "native",
+        "address": None,
+        "name": None,
+        "state": state if n % 7 else None,
+    }
 
 
-def alert(id: str, kind: str, severity: str, at: float, visit: Json) -> Json:
+def alert(name: str, kind: str, severity: str, at: float, visit: Json) -> Json:
     about = {"visit": visit["id"], "worker": visit["worker"], "site": visit["site"], "device": None}
-    return {"id": id, "kind": kind, "severity": severity, "at": rfc3339(at), **about, "detail": {}, "cleared": False, "acknowledged": None}
+    return {
+        "id": name,
+        "kind": kind,
+        "severity": severity,
+        "at": rfc3339(at),
+        **about,
+        "detail": {},
+        "cleared": False,
+        "acknowledged": None,
+    }
 
 
 def point(lon: float, lat: float, **properties: Any) -> Json:

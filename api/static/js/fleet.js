@@ -13,6 +13,7 @@ import { distance } from "./geo.js";
 import { follow } from "./live.js";
 
 const TELL_EACH_MS = 500;
+const STREAM_PATIENCE_MS = 2500;
 const SILENT_AFTER_S = 900;
 const TAIL_S = 600;
 const TAIL_MAX = 40;
@@ -38,6 +39,8 @@ export const fleet = {
 const listeners = new Set();
 let dirty = new Set();
 let teller = null;
+let held = null;
+let wantedAgain = false;
 
 /** `listener(kinds)` with kinds of: sites workers positions visits alerts devices stream. Answers a function that ends it. */
 export function subscribe(listener) {
@@ -45,15 +48,19 @@ export function subscribe(listener) {
   return () => listeners.delete(listener);
 }
 
-export async function start() {
-  await refetch();
+/** Follows the stream and fetches everything once it listens; where streams do not get through, the page fetches without one. */
+export function start() {
+  const patience = setTimeout(refetch, STREAM_PATIENCE_MS);
   follow({
     onEvent: take,
     onState(state) {
       fleet.stream = state;
       tellNow("stream");
     },
-    onMissed: () => refetch(),
+    onMissed() {
+      clearTimeout(patience);
+      refetch();
+    },
   });
 }
 
@@ -69,8 +76,24 @@ export async function loaded() {
   });
 }
 
-/** Fetches everything again. Positions come first: they are what the desk looks at. */
+/** Fetches everything again. A call while one is under way means that it is not new enough: it is done once more. */
 export async function refetch() {
+  if (held) {
+    wantedAgain = true;
+    return;
+  }
+  held = [];
+  do {
+    wantedAgain = false;
+    await fetchAll();
+  } while (wantedAgain);
+  const events = held;
+  held = null;
+  for (const [kind, data] of events) take(kind, data);
+}
+
+/** Positions come first: they are what the desk looks at. */
+async function fetchAll() {
   try {
     fleet.settings = { ...fleet.settings, ...(await settings()) };
     await Promise.all([fetchSites(), fetchWorkers(), fetchPositions(), fetchAlerts()]);
@@ -204,6 +227,11 @@ async function fetchVisits() {
 
 function take(kind, data) {
   if (data === null) return;
+  if (held) {
+    // An answer that is on its way may be older than this event, and must not overwrite it.
+    held.push([kind, data]);
+    return;
+  }
   const things = Array.isArray(data) ? data : (data.features ?? data.items ?? [data]);
   for (const thing of things) {
     if (kind === "position") takePosition(thing);

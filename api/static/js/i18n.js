@@ -5,7 +5,7 @@
  * server's new finding is still readable.
  */
 
-const TEXTS = {
+export const TEXTS = {
   en: {
     app: { skip: "Skip to content", menu: "Views", theme: "Theme", language: "中文", languageHint: "切换到中文" },
     theme: { auto: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" },

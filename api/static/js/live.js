@@ -3,8 +3,11 @@
  *
  *     connecting ──answer──▶ live ──silence or end──▶ waiting ──backoff──▶ connecting
  *
- * Rules kept here: a stream that falls silent for longer than two heartbeats is dead and is opened anew; it resumes behind the last
- * event that was seen; `reset` and a long sleep of this computer mean that events were missed, and everything is fetched again.
+ * Rules kept here:
+ *
+ * - A stream that falls silent for longer than two heartbeats is dead and is opened anew, behind the last event that was seen.
+ * - A stream that begins without such an event, a `reset`, and a long sleep of this computer mean that events were missed: everything
+ *   has to be fetched, and only then, because what changes between a fetch and the beginning of the stream would be lost.
  */
 
 import { address, open } from "./client.js";
@@ -51,21 +54,28 @@ async function read(stream, { onEvent, onState, onMissed }) {
   const headers = { Accept: "text/event-stream", ...(stream.lastId ? { "Last-Event-ID": stream.lastId } : {}) };
   const response = await open(address("live"), { headers, signal: stream.controller.signal, cache: "no-store" });
   if (!response.ok) throw Object.assign(new Error(`HTTP ${response.status}`), { name: "Refused" });
-  onState("live");
-  if (stream.attempt > 0 && stream.lastId === null) onMissed();
-  stream.attempt = 0;
   const parse = parser((event) => {
     if (event.id) stream.lastId = event.id;
     if (event.kind === "reset") onMissed();
     else onEvent(event.kind, event.data);
   });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let greeted = false;
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
     stream.heardAt = Date.now();
+    if (!greeted) greet(stream, onState, onMissed);
+    greeted = true;
     parse(value);
   }
+}
+
+/** The first bytes say that the server listens for us: what changed before them and was not resumed from must be fetched. */
+function greet(stream, onState, onMissed) {
+  stream.attempt = 0;
+  onState("live");
+  if (stream.lastId === null) onMissed();
 }
 
 /** Bytes come in any cut; an event ends with an empty line. */

@@ -19,6 +19,9 @@ const METRIC_RADIUS = ["interpolate", ["exponential", 2], ["zoom"], 0, ["/", ["g
 
 let library = null;
 
+/** The maps on the page, for whoever looks from outside: a browser's console, a test. */
+export const maps = new Set();
+
 /** Why there is no map: `missing` files or no `webgl`. */
 export class NoMap extends Error {}
 
@@ -34,6 +37,7 @@ export async function createMap(container, { settings, onPick = () => {}, onDrag
   map.touchZoomRotate.disableRotation();
   map.addControl(new library.NavigationControl({ showCompass: false }), "top-right");
   map.addControl(new library.ScaleControl({ maxWidth: 120 }), "bottom-left");
+  maps.add(map);
   const state = { map, settings, data: new Map(), clustered: false, ready: false, removed: false };
   const install = () => furnish(state);
   map.on("style.load", install);
@@ -49,6 +53,7 @@ export async function createMap(container, { settings, onPick = () => {}, onDrag
     remove() {
       state.removed = true;
       offTheme();
+      maps.delete(map);
       map.remove();
     },
   };

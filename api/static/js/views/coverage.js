@@ -97,13 +97,13 @@ function paint(view, days, groups) {
 
 function totals(total, target) {
   const unseen = total.expected_s - total.monitored_s;
-  const figure = (term, value, note, bad) => h("div", {}, h("div", { class: "term" }, term), h("div", { class: bad ? "value bad" : "value" }, value), h("div", { class: "note" }, note));
+  const figure = (term, value, note, bad, title) => h("div", { title }, h("div", { class: "term" }, term), h("div", { class: bad ? "value bad" : "value" }, value), h("div", { class: "note" }, note));
   const verdict = (share) => (share >= target ? `${t("coverage.target")} ${wholePercent(target)} ${t("coverage.met")}` : `${t("coverage.target")} ${wholePercent(target)} ${t("coverage.missed", { n: number((target - share) * 100, 1) })}`);
   return h(
     "div",
     { class: "figures" },
-    figure(t("coverage.time"), percent(total.time_coverage), verdict(total.time_coverage), total.time_coverage < target),
-    figure(t("coverage.visit"), percent(total.visit_coverage), verdict(total.visit_coverage), total.visit_coverage < target),
+    figure(t("coverage.time"), percent(total.time_coverage), verdict(total.time_coverage), total.time_coverage < target, t("coverage.timeHint")),
+    figure(t("coverage.visit"), percent(total.visit_coverage), verdict(total.visit_coverage), total.visit_coverage < target, t("coverage.visitHint", { target: wholePercent(target) })),
     figure(t("coverage.visits"), number(total.visits), duration(total.expected_s)),
     figure(t("coverage.unseen"), duration(unseen), percent(unseen / total.expected_s)),
   );

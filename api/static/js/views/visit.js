@@ -168,7 +168,8 @@ function figure(term, value, note) {
 }
 
 function stripSection(view) {
-  return h("section", { class: "section" }, h("h2", {}, t("visit.course")), view.strip.element);
+  const nothing = view.fetchedAt && !view.evidence.fixes.length && Date.parse(view.visit.starts_at) < now();
+  return h("section", { class: "section" }, h("h2", {}, t("visit.course")), view.strip.element, nothing && h("p", { class: "muted" }, t("visit.noFixes")));
 }
 
 function details({ visit, evidence }) {

@@ -146,8 +146,8 @@ function paint(view) {
 
 /** The table of visits, also for a site's page. */
 export function visitTable(visits, { withSite = true } = {}) {
-  const heads = [["visits.planned"], ["common.worker"], withSite && ["common.site"], ["common.service"], ["visits.verdict"], ["visits.course"], ["visits.arrived", 1], ["visits.left", 1], ["visits.onSite", 1], ["visits.coverage"], ["visits.findings"]].filter(Boolean);
-  return h("table", {}, h("thead", {}, h("tr", {}, heads.map(([key, number]) => h("th", { class: number ? "number" : null, scope: "col" }, t(key))))), h("tbody", {}, visits.map((visit) => visitRow(visit, withSite))));
+  const heads = [["visits.planned"], ["common.worker"], withSite && ["common.site"], ["common.service", "col-service"], ["visits.verdict"], ["visits.course"], ["visits.arrived", "number"], ["visits.left", "number"], ["visits.onSite", "number"], ["visits.coverage"], ["visits.findings"]].filter(Boolean);
+  return h("table", {}, h("thead", {}, h("tr", {}, heads.map(([key, kind]) => h("th", { class: kind, scope: "col" }, t(key))))), h("tbody", {}, visits.map((visit) => visitRow(visit, withSite))));
 }
 
 function visitRow(visit, withSite) {
@@ -160,14 +160,14 @@ function visitRow(visit, withSite) {
     h("td", {}, h("a", { href: visitHref(visit.id), title: visit.id }, `${clock(Date.parse(visit.starts_at), zone)}–${clock(Date.parse(visit.ends_at), zone)}`)),
     h("td", {}, workerLink(visit.worker)),
     withSite && h("td", {}, siteLink(visit.site)),
-    h("td", {}, t(`service.${visit.service}`)),
+    h("td", { class: "col-service" }, t(`service.${visit.service}`)),
     h("td", {}, verdictBadge(outcome.verdict)),
     h("td", {}, miniStrip(visit)),
     h("td", { class: "number" }, moment(outcome.arrived_at, zone)),
     h("td", { class: "number" }, ended),
     h("td", { class: "number" }, outcome.on_site_s?.upper > 0 ? withBounds(outcome.on_site_s) : "–"),
     h("td", {}, shareBar(outcome.coverage, fleet.settings.coverage_target)),
-    h("td", { class: "wide" }, h("span", { class: "chips" }, findingChips(outcome.findings))),
+    h("td", {}, h("span", { class: "chips" }, findingChips(outcome.findings))),
   );
 }
 

@@ -1,0 +1,63 @@
+"""A browser, a page in it that fails on any error it logs, and an invented fleet to look at."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests.dashboard.fake_desk import Desk, Fleet
+
+VENDOR_MISSING = "the dashboard's vendor files are not built: uv sync --reinstall-package sitewatch"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    # Drawn by the processor: a test machine has no graphics card.
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+]
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """Forty workers around Helsinki; more or none: make one's own."""
+    desk = Desk(Fleet(40))
+    yield desk
+    desk.shutdown()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    """`open_page(url, language="zh-CN", theme="dark")`: a page that, at the end, must not have logged an error."""
+    complaints: list[str] = []
+    contexts = []
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(f"{message.text} ({message.location.get('url')})")
+
+    def open_one(url: str, *, language: str = "en-GB", theme: str = "light", expected: str | None = None) -> Page:
+        context = browser.new_context(viewport={"width": 1280, "height": 800}, locale=language, color_scheme=theme)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        if expected is None:
+            page.on("console", listen)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(url)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert complaints == []
