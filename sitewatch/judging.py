@@ -14,7 +14,7 @@ from geofence import judge, next_look
 from sitewatch import exceptions
 from store import alerts, changes, derived, device_states, haunts, journal, positions, touched, windows
 from store.changes import Changed
-from store.derived import Judged
+from store.derived import Judged, Stored
 from store.haunts import Place
 from store.journal import Bite, Touch
 from store.policies import Policies
@@ -29,14 +29,19 @@ NEAR_S = 7200.0
 log = structlog.get_logger()
 
 
-def visits(connection: Connection, due: Mapping[str, str], policies: Policies, now: float) -> tuple[list[Judged], int, Changed]:
-    """Judges visits (with why) and writes what differs; returns the judged, how many could not be, and what changed."""
+def visits(
+    connection: Connection, due: Mapping[str, str], policies: Policies, now: float, before: Mapping[str, Stored] | None = None
+) -> tuple[list[Judged], int, Changed]:
+    """Judges visits (with why) and writes what differs; returns the judged, how many could not be, and what changed.
+
+    `before` is what is known of the visits' outcomes; by default what is stored.
+    """
     if not due:
         return [], 0, Changed()
     cases = windows.read(connection, list(due), policies)
     gone = set(due) - {case.scene.visit.id for case in cases}
     judged, failed = _judged(cases, due, now)
-    stored = derived.read(connection, list(due))
+    stored = derived.read(connection, list(due)) if before is None else before
     changed = derived.write(connection, judged, stored)
     touched.done(connection, due)
     if failed:
@@ -73,19 +78,23 @@ def follow(connection: Connection, bite: Bite, owners: Owners, now: float) -> Ch
     spans = [touch for touch in bite.evidence if touch.source != journal.EVERYBODY]
     planned = device_states.sources_of(connection, bite.devices) if bite.devices else []
     whole = [Touch(source, float("-inf"), float("inf")) for source in planned]
-    states = device_states.refresh(connection, [*spans, *whole])
-    device_alerts = alerts.follow_devices(connection, [*spans, *whole])
-    if bite.devices:
-        device_alerts += alerts.reassign(connection, bite.devices)
+    devices = follow_devices(connection, [*spans, *whole])
+    reassigned = alerts.reassign(connection, bite.devices) if bite.devices else []
     last_at: dict[str, float] = {}
     for touch in owners.workers:
         last_at[touch.source] = max(touch.to_at, last_at.get(touch.source, touch.to_at))
     workers = {*positions.worth_a_look(connection, last_at), *owners.remapped}
     return Changed(
         workers=frozenset(positions.refresh(connection, workers, now)),
-        alerts=frozenset(device_alerts),
-        devices=changes.named(connection, states) | bite.devices,
+        alerts=devices.alerts | frozenset(reassigned),
+        devices=devices.devices | bite.devices,
     )
+
+
+def follow_devices(connection: Connection, touches: Sequence[Touch]) -> Changed:
+    """Brings device states, and the alerts that devices raise, up to what was reported in these spans."""
+    states = device_states.refresh(connection, touches)
+    return Changed(alerts=frozenset(alerts.follow_devices(connection, touches)), devices=changes.named(connection, states))
 
 
 def follow_visits(connection: Connection, judged: Sequence[Judged], now: float) -> Changed:

@@ -35,6 +35,11 @@ def sources_of(connection: Connection, devices: Collection[str]) -> list[str]:
     return [source for (source,) in connection.execute("select source from devices where id = any(%s)", [list(devices)])]
 
 
+def forget(connection: Connection, sources: Collection[str]) -> None:
+    """Drops rows, so that they are made anew."""
+    connection.execute("delete from device_states where source = any(%s)", [list(sources)])
+
+
 def everything(connection: Connection) -> list[Touch]:
     """Every source that may have a row, with all times."""
     return [

@@ -52,6 +52,11 @@ def present_at(connection: Connection, visits: Sequence[str]) -> list[str]:
     return [worker for (worker,) in connection.execute("select worker from positions where visit = any(%s)", [list(visits)])]
 
 
+def forget(connection: Connection, workers: Collection[str]) -> None:
+    """Drops rows, so that they are made anew."""
+    connection.execute("delete from positions where worker = any(%s)", [list(workers)])
+
+
 def everybody(connection: Connection) -> list[str]:
     """Every worker who has, or may have, a position."""
     return [

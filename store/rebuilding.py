@@ -1,0 +1,112 @@
+"""Rebuilding: what a replay needs of the database. Which visits, what to forget of them first, and everything derived as text."""
+
+from collections.abc import Iterator, Sequence
+from typing import LiteralString
+
+from msgspec import Struct
+from msgspec.structs import replace
+from psycopg import Connection
+
+from store import derived
+from store.derived import Stored
+
+
+class Scope(Struct, frozen=True, kw_only=True):
+    """Which visits: those that start in `[start, end)`, seconds since 1970, and are the worker's. None means all."""
+
+    start: float | None = None
+    end: float | None = None
+    worker: str | None = None
+
+    @property
+    def everything(self) -> bool:
+        return self.start is None and self.end is None and self.worker is None
+
+
+WHY = "replay"
+HANDOVER_S = 3600.0
+"""A visit that a replay has not reached after this is verify's."""
+
+
+def queue(connection: Connection, scope: Scope, now: float) -> int:
+    """Puts the scope's visits into the queue for later, in case the replay does not live to see them; returns how many."""
+    return connection.execute(QUEUE, {**_values(scope), "at": now + HANDOVER_S, "why": WHY}).rowcount
+
+
+def page(connection: Connection, scope: Scope, after: tuple[float, str], limit: int) -> list[tuple[float, str]]:
+    """The next visits behind a place, each with its place: its start and id."""
+    return connection.execute(PAGE, {**_values(scope), "after_at": after[0], "after": after[1], "limit": limit}).fetchall()
+
+
+def forget(connection: Connection, visits: Sequence[str]) -> dict[str, Stored]:
+    """Drops what was derived of visits; returns what is to be known of it for the revisions to go on."""
+    before = derived.read(connection, visits)
+    derived.remove(connection, visits)
+    return {visit: replace(stored, outcome=None, told=stored.outcome or stored.told, plan=None) for visit, stored in before.items()}
+
+
+def drop_orphans(connection: Connection) -> None:
+    """Drops derived rows whose visit, site or source is no more, or never was."""
+    for statement in ORPHANS:
+        connection.execute(statement)
+
+
+def contents(connection: Connection) -> Iterator[tuple[str, Iterator[str]]]:
+    """Every derived table with its rows as text, in a fixed order, without what only counts or schedules."""
+    for table, query in CONTENTS.items():
+        yield table, (row for (row,) in connection.execute(query))
+
+
+def _values(scope: Scope) -> dict[str, object]:
+    start = float("-inf") if scope.start is None else scope.start
+    end = float("inf") if scope.end is None else scope.end
+    return {"start": start, "end": end, "worker": scope.worker}
+
+
+_IN_SCOPE: LiteralString = """
+visits.starts_at >= to_timestamp(%(start)s) and visits.starts_at < to_timestamp(%(end)s)
+    and (%(worker)s::text is null or visits.worker = %(worker)s)
+"""
+
+QUEUE: LiteralString = f"""
+insert into due (visit, at, why)
+select id, to_timestamp(%(at)s), %(why)s from visits where {_IN_SCOPE}
+on conflict (visit) do update set why = due.why
+"""
+
+PAGE: LiteralString = f"""
+select extract(epoch from starts_at)::float8, id
+from visits
+where {_IN_SCOPE} and (starts_at, id) > (to_timestamp(%(after_at)s), %(after)s)
+order by starts_at, id
+limit %(limit)s
+"""
+
+ORPHANS: tuple[LiteralString, ...] = (
+    "delete from outcomes where not exists (select from visits where visits.id = outcomes.visit)",
+    "delete from gaps where not exists (select from visits where visits.id = gaps.visit)",
+    "delete from presence where not exists (select from visits where visits.id = presence.visit)",
+    "delete from coverage where not exists (select from visits where visits.id = coverage.visit)",
+    "delete from haunts where not exists (select from visits where visits.id = haunts.visit)",
+    "delete from alerts where visit is not null and not exists (select from visits where visits.id = alerts.visit)",
+    "delete from device_states where not exists (select from sightings where sightings.source = device_states.source)",
+)
+
+CONTENTS: dict[str, LiteralString] = {
+    "outcomes": """
+        select (visit, worker, site, service, starts_at, ends_at, verdict, findings, coverage, monitored_s, expected_s, on_site_s,
+                arrived_at, left_at, outcome)::text
+        from outcomes order by visit
+    """,
+    "gaps": "select (visit, start_at, end_at, cause)::text from gaps order by visit, start_at",
+    "presence": "select (visit, start_at, end_at, worker, site, state)::text from presence order by visit, start_at",
+    "coverage": "select coverage::text from coverage order by visit",
+    "haunts": "select (visit, place, sites)::text from haunts order by visit, place[0], place[1]",
+    "alerts": """
+        select (id, kind, severity, at, visit, worker, site, device, detail)::text from alerts where not cleared order by id
+    """,
+    "positions": "select positions::text from positions order by worker",
+    "device_states": "select device_states::text from device_states order by source",
+    "sightings": "select sightings::text from sightings order by source",
+    "neighbours": "select neighbours::text from neighbours order by site, neighbour",
+}
