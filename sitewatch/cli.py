@@ -3,6 +3,7 @@
 Programs are imported inside their command: `--help` answers at once, and `up` starts each with what it needs alone.
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -73,7 +74,7 @@ def up(
     raise typer.Exit(house.run(options, settings, Console()))
 
 
-@app.command(rich_help_panel="The programs, one by one")
+@app.command(rich_help_panel="What is stored")
 def migrate(database: Database = None, config_file: Config = None) -> None:
     """Create or update the tables. Programs refuse to run on a schema that is too old.
 
@@ -83,6 +84,53 @@ def migrate(database: Database = None, config_file: Config = None) -> None:
 
     applied = migrations.apply(_database(database, _settings(config_file)))
     Console().print(f"applied {', '.join(applied)}" if applied else "nothing to do: the schema is current")
+
+
+@app.command(rich_help_panel="What is stored")
+def retain(
+    days: Annotated[float | None, typer.Option("--days", min=1, help="Drop evidence that is older.")] = None,
+    forever: Annotated[bool, typer.Option("--forever", help="Keep everything. This is the default of a new database.")] = False,
+    drop_stored: Annotated[bool, typer.Option("--drop-stored", help="Even where that drops what is stored already.")] = False,
+    database: Database = None,
+    config_file: Config = None,
+) -> None:
+    """Say how long evidence is kept. Needs TimescaleDB, which does the dropping.
+
+    Refused where it would drop evidence that is there already, so that an old recording does not vanish unnoticed.
+
+      sitewatch retain --days 400
+    """
+    from store import migrate as migrations
+
+    if (days is None) != forever:
+        raise typer.BadParameter("say either --days N or --forever")
+    keep_s = None if days is None else days * 86_400
+    try:
+        migrations.retain(_database(database, _settings(config_file)), keep_s, drop_stored=drop_stored)
+    except (migrations.WouldDropError, ValueError) as error:
+        Console(stderr=True).print(f"Nothing changed: {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+
+
+@app.command(rich_help_panel="What is stored")
+def replay(
+    start: Annotated[datetime | None, typer.Option("--from", help="Visits that start at this time (UTC) or later.")] = None,
+    end: Annotated[datetime | None, typer.Option("--to", help="Visits that start before this time (UTC).")] = None,
+    worker: Annotated[str | None, typer.Option("--worker", help="The visits of one worker.")] = None,
+    database: Database = None,
+    config_file: Config = None,
+) -> None:
+    """Make everything that is derived anew from the evidence, the plans and the policies. May run beside verify.
+
+    sitewatch replay --from 2026-11-01 --to 2026-12-01
+    """
+    from sitewatch import replay as program
+
+    where = _database(database, _program_settings(config_file))
+    done = program.run(where, _at(start), _at(end), worker)
+    told = f"{done.visits} visits judged in {done.took_s:.1f} s; {done.changed} came out different"
+    Console().print(told if not done.failed else f"{told}; {done.failed} could not be judged, see above", highlight=False)
+    raise typer.Exit(1 if done.failed else 0)
 
 
 @app.command(rich_help_panel="The programs, one by one")
@@ -185,6 +233,10 @@ def _program_settings(file: Path | None) -> config.Settings:
     settings = _settings(file)
     logs.configure(settings.log)
     return settings
+
+
+def _at(time: datetime | None) -> float | None:
+    return None if time is None else time.replace(tzinfo=UTC).timestamp()
 
 
 def _database(given: str | None, settings: config.Settings) -> str:

@@ -11,7 +11,7 @@ The rules:
 - Ready means that every part has answered: the database a query, the broker a PUBLISH, ingest and verify by a heartbeat in
   the database, the api over HTTP. Only then is the ready file written, in one piece.
 - A port that is taken is an error that names the option; it is never quietly changed. Port 0 takes any free one.
-- Stopping goes against the flow: simulator, then api, ingest and verify, then the broker, then PostgreSQL; 5 s in all.
+- Stopping goes against the flow: the programs, then the broker, then PostgreSQL; 5 s in all.
 """
 
 import asyncio
@@ -35,8 +35,10 @@ from rich.console import Console
 from sitewatch import broker, config, dependent, postgres
 from sitewatch.supervise import Keeper, Part, StartError
 
-# What is left of the 5 s for each step of stopping.
-GRACE_S = {"sim": 0.8, "programs": 1.6, "broker": 0.6, "PostgreSQL": 1.6}
+# Seconds after the word to stop at which each step is ended by force; killing any part loses nothing that was acknowledged.
+STOP_BY_S = {"sim": 2.2, "ingest": 2.2, "verify": 2.2, "api": 2.2, "broker": 2.8, "PostgreSQL": 4.7}
+# What ingest may use of that to commit what it holds.
+DRAIN_S = 1.2
 PORT_PATIENCE_S = 3.0
 PROGRAMS = ("ingest", "verify", "api")
 
@@ -77,6 +79,8 @@ class _House:
         self._patience_s = patience_s
         self._began = time.monotonic()
         self._keepers: dict[str, Keeper] = {}
+        # Once it has answered.
+        self._cluster: postgres.Cluster | None = None
         self._logs = options.data / "log"
 
     async def live(self) -> int:
@@ -95,8 +99,7 @@ class _House:
         finally:
             starting.cancel()
             stopping.cancel()
-            with contextlib.suppress(asyncio.CancelledError, StartError):
-                await starting
+            await asyncio.gather(starting, stopping, return_exceptions=True)
             if self._options.ready_file is not None:
                 self._options.ready_file.unlink(missing_ok=True)
             await self._stop()
@@ -115,30 +118,34 @@ class _House:
 
         cluster = await asyncio.to_thread(postgres.prepare, options.data / "postgres", self._settings.postgres)
         served = broker.prepare(options.data / "broker", self._settings.broker.kind, port=mqtt_port)
-        http = f"http://127.0.0.1:{http_port}"
-        token = self._settings.api.api_key
-        environment = {
-            **({"SITEWATCH_API_KEY": token} if token else {}),
-            "SITEWATCH_DATABASE": cluster.url(),
-            "SITEWATCH_MQTT": served.url,
-            **({"SITEWATCH_CONFIG": str(options.config_file.absolute())} if options.config_file else {}),
-        }
-        self._add(self._postgres(cluster))
-        self._add(_broker(served))
-        for part in _programs(cluster, http_port, environment):
+        environment = self._environment(cluster, served)
+        for part in (self._postgres(cluster), _broker(served), *_programs(cluster, http_port, environment)):
             self._add(part)
         await self._go("PostgreSQL", f"127.0.0.1:{cluster.port}")
-        await asyncio.to_thread(postgres.create_database, cluster)
-        await asyncio.to_thread(migrate, cluster.url())
+        self._cluster = cluster
+        await asyncio.to_thread(_migrate, cluster)
         await self._go("broker", f"{served.kind}, 127.0.0.1:{served.port}")
         await asyncio.gather(*(self._go(name) for name in PROGRAMS))
-        ready = {"http": http, "mqtt": served.url, "database": cluster.url(), "token": token}
+
+        http = f"http://127.0.0.1:{http_port}"
+        ready = {"http": http, "mqtt": served.url, "database": cluster.url(), "token": self._settings.api.api_key}
         if options.ready_file is not None:
             write_whole(options.ready_file, json.dumps(ready))
         self._welcome(http, served.url)
         if options.sim is not None:
             self._add(_sim(http, served.url, options.sim, environment))
             await self._go("sim")
+
+    def _environment(self, cluster: postgres.Cluster, served: broker.Broker) -> dict[str, str]:
+        """What the programs are told; not on their command lines, which everybody on the machine can read."""
+        file, key = self._options.config_file, self._settings.api.api_key
+        return {
+            "SITEWATCH_DATABASE": cluster.url(),
+            "SITEWATCH_MQTT": served.url,
+            "SITEWATCH_INGEST__DRAIN_S": str(min(DRAIN_S, self._settings.ingest.drain_s)),
+            **({"SITEWATCH_API_KEY": key} if key else {}),
+            **({"SITEWATCH_CONFIG": str(file.absolute())} if file else {}),
+        }
 
     def _postgres(self, cluster: postgres.Cluster) -> Part:
         def command() -> list[str]:
@@ -169,8 +176,13 @@ class _House:
         return wanted
 
     async def _stop(self) -> None:
-        for step, names in (("sim", ("sim",)), ("programs", PROGRAMS), ("broker", ("broker",)), ("PostgreSQL", ("PostgreSQL",))):
-            await asyncio.gather(*(self._keepers[name].stop(GRACE_S[step]) for name in names if name in self._keepers))
+        began = time.monotonic()
+        if self._cluster is not None:
+            # Meanwhile, so that little is left to write when PostgreSQL itself is told to stop.
+            asyncio.get_running_loop().run_in_executor(None, postgres.checkpoint, self._cluster)
+        for step in (("sim", *PROGRAMS), ("broker",), ("PostgreSQL",)):
+            kept = [self._keepers[name] for name in step if name in self._keepers]
+            await asyncio.gather(*(keeper.stop(began + STOP_BY_S[keeper.part.name] - time.monotonic()) for keeper in kept))
 
     def _welcome(self, http: str, mqtt: str) -> None:
         self._console.print(
@@ -179,13 +191,6 @@ class _House:
 
     def _say(self, sentence: str) -> None:
         self._console.print(f"[dim]{datetime.now().astimezone():%H:%M:%S}[/] {sentence}", highlight=False, soft_wrap=True)
-
-
-def migrate(database: str) -> None:
-    """Brings the schema up to date."""
-    from store import migrate as migrations  # Late: a fifth of a second that the start of the server hides.
-
-    migrations.apply(database)
 
 
 def port_problem(port: int) -> str | None:
@@ -234,6 +239,17 @@ def _lock(data: Path) -> Iterator[bool]:
             yield bool(holder)
         finally:
             file.truncate(0)
+
+
+def _migrate(cluster: postgres.Cluster) -> None:
+    import psycopg
+
+    from store import migrate  # Late: a fifth of a second that the start of the server hides.
+
+    try:
+        migrate.apply(postgres.create_database(cluster))
+    except psycopg.Error as error:
+        raise StartError(f"the tables could not be brought up to date: {error}") from error
 
 
 def _broker(served: broker.Broker) -> Part:
