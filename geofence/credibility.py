@@ -13,8 +13,8 @@ visit alone. All reasons that apply are collected, as bits of one integer per fi
 | impossible_accuracy | claims a radius no phone reaches |
 
 Teleports: impossible steps cut a phone's track into stretches. A short stretch whose neighbours fit each other is a lone outlier
-and alone is flagged. Where long stretches contradict each other, the one between two that fit each other is flagged, and
-otherwise both: nothing in the track says which one is true.
+and alone is flagged. Of long stretches that contradict each other, the one between two that fit each other is flagged. Of two,
+those are flagged that never went anywhere: who was carried to a place by a jump has no way there, and who walked has.
 """
 
 import numpy as np
@@ -26,6 +26,8 @@ from geofence.policy import Policy
 
 NAMES = ("mock", "teleport", "frozen", "stale_ping", "clock_skew", "impossible_accuracy")
 MOCK, TELEPORT, FROZEN, STALE_PING, CLOCK_SKEW, IMPOSSIBLE_ACCURACY = (1 << bit for bit in range(len(NAMES)))
+TRAVEL_M = 250.0
+"""A stretch of track that extends this far shows a way, and not only the noise about one place."""
 SPOOF = MOCK | TELEPORT | FROZEN
 """The flags that look like intent."""
 
@@ -111,9 +113,11 @@ def _teleported(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, pol
         else:
             k += 1
     for k, stretch in enumerate(stretches):
+        rows = slice(first[stretch], last[stretch] + 1)
         before = not fit(k - 1, k) and not (k >= 2 and fit(k - 2, k))
         after = not fit(k, k + 1) and not (k + 2 < len(stretches) and fit(k, k + 2))
         between = not fit(k - 1, k) and not fit(k, k + 1)
-        if between or before or after:
-            told[first[stretch] : last[stretch] + 1] = True
+        travelled = max(float(np.ptp(east[rows])), float(np.ptp(north[rows]))) >= TRAVEL_M
+        if between or ((before or after) and not travelled):
+            told[rows] = True
     return told

@@ -26,6 +26,8 @@ from geofence.evidence import Floats
 from geofence.plane import Fence
 from geofence.policy import Policy
 
+HOME_SIGMA_M = 15.0
+"""How far from the centre of a circle people are, per axis, when they are at home."""
 RAYLEIGH_68 = 1.515
 """sqrt(-2 ln 0.317): the radius that holds 68.3 % of a two-dimensional Gaussian, in σ of one axis."""
 
@@ -71,10 +73,22 @@ def pull(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> F
     return _cut(held, sigma_m, policy)
 
 
-def rivalry(ours: Fence, theirs: Fence, our_distance_m: Floats, their_distance_m: Floats, sigma_m: Floats) -> Floats:
+def rivalry(ours: Fence, theirs: Fence, east: Floats, north: Floats, sigma_m: Floats) -> Floats:
     """Log-likelihood ratio of each position, our site against a neighbouring one: which of two fences would draw it."""
-    here = np.log(overlap(ours, our_distance_m, sigma_m) / ours.area_m2)
-    return here - np.log(overlap(theirs, their_distance_m, sigma_m) / theirs.area_m2)
+    return np.log(_density(ours, east, north, sigma_m)) - np.log(_density(theirs, east, north, sigma_m))
+
+
+def _density(fence: Fence, east: Floats, north: Floats, sigma_m: Floats) -> Floats:
+    """Density of reports from somebody on site: spread over the ground, for a circle half of it about its centre.
+
+    A circle is drawn around a home with room to spare; a polygon is the home.
+    """
+    spread = overlap(fence, fence.distance(east, north), sigma_m) / fence.area_m2
+    if not fence.radius_m:
+        return spread
+    variance = HOME_SIGMA_M**2 + sigma_m**2
+    away2 = (east - fence.east_m) ** 2 + (north - fence.north_m) ** 2
+    return 0.5 * spread + 0.5 * np.exp(-0.5 * away2 / variance) / (2.0 * np.pi * variance)
 
 
 def ratio(fence: Fence, distance_m: Floats, sigma_m: Floats, share_per_efold: float) -> Floats:

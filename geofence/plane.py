@@ -54,6 +54,11 @@ class Fence(Struct, frozen=True, eq=False):
     east_m: float
     north_m: float
 
+    @property
+    def reach_m(self) -> float:
+        """How far the fence reaches from its centre, about."""
+        return self.radius_m or float(np.hypot(self.thickness_m, self.width_m)) / 2.0
+
     def distance(self, east: Floats, north: Floats) -> Floats:
         """Signed distance of each point to the outline, metres."""
         if self.radius_m:

@@ -75,8 +75,8 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # What a fix says ------------------------------------------------------------------------------------------------------------
     accuracy_default_m: float = 50.0
     """Taken when the phone names none: what Android says of Wi-Fi positions [formats]."""
-    sigma_floor_m: float = 8.0
-    """Error per axis that no phone is believed to beat: fences are drawn by hand, rooms shield [formats: iPhone 6, 7 to 13 m]."""
+    sigma_floor_m: float = 5.0
+    """Error per axis that no phone is believed to beat under the open sky; indoors `bias_m` comes on top."""
     sigma_inflation: float = 1.3
     """Reported radii are too small more often than too large; half-way to the factor two of phones that lie."""
     vague_sigma_m: float = 100.0
@@ -85,7 +85,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Prior of being away at a distance between r and e·r, the same at every scale r: four orders from a porch to across the
     city.
     """
-    passing_share_per_efold: float = 0.12
+    passing_share_per_efold: float = 0.2
     """The same for a single fix in the chain: most fixes away are of somebody who passes, and few of somebody who dwells near
     by.
     """
@@ -126,6 +126,11 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     does.
     """
 
+    rival_plan_odds: float = 10.0
+    """While one of two sites that look alike is planned for her and the other is not, she is so many times likelier at the
+    planned one.
+    """
+
     # What other evidence says, in log-odds of being on site at that moment ------------------------------------------------------
     llr_check_home: float = 6.0
     """A code, tag, beacon or PIN that is at the home (qr, nfc, ble, pin)."""
@@ -141,6 +146,8 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A lock that was worked with the worker's own credential."""
     llr_credential_edge: float = 3.0
     """The same for a check at the home, and for unlocking and locking with her own credential: those happen at the door."""
+    llr_door: float = 1.5
+    """A door of the home that moved when a stay there began or ended; against it, if that door works and moved at neither."""
     llr_home_activity: float = 0.4
     """Motion, a door, a plug: residents do that too. Counts only beside evidence of the worker herself."""
 
@@ -194,6 +201,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "away_share_per_efold": (0.01, 1.0),
     "passing_share_per_efold": (0.01, 1.0),
     "sigma_inflation": (1.0, 5.0),
+    "rival_plan_odds": (1.0, 1000.0),
     "frozen_fixes": (3, 10_000),
     "llr_on_max": (0.5, 10.0),
     "llr_off_max": (0.5, 10.0),

@@ -56,7 +56,7 @@ def believe(scene: Scene, witness: Witness, window: Run, own: Run, policy: Polic
     state = presence.start(scene.visit, window[0], policy)
     curve = _crossing(Curve(at, presence.smooth(state, at, llr, scene.visit, policy)), fix_index, witness, policy)
     stays = above(curve, 0.5)
-    sureness = [_sureness(scene, witness, _core(stay, scene.visit, own, policy), policy) for stay in stays]
+    sureness = [_sureness(scene, witness, stay, _core(stay, scene.visit, own, policy), policy) for stay in stays]
     on = curve.on.copy()
     for (start, end), sure in zip(stays, sureness, strict=True):
         inside = (curve.at >= start) & (curve.at <= end)
@@ -180,6 +180,14 @@ def _near(at: Floats, marks: Floats, reach_s: float) -> Bools:
     return np.searchsorted(marks, at + reach_s, side="right") > np.searchsorted(marks, at - reach_s, side="left")
 
 
+def _doors(witness: Witness, stay: Run, policy: Policy) -> float:
+    """What the doors of the home say about a stay: who comes and goes moves them, next door or not."""
+    if not len(witness.doors):
+        return 0.0
+    moved = _near(np.array(stay), witness.doors, DOOR_S)
+    return policy.llr_door * (float(moved.sum()) if moved.any() else -1.0)
+
+
 def _core(stay: Run, visit: Visit, own: Run, policy: Policy) -> Run:
     """The part of a stay that tells where it was: that in planned time, if it is not too short; before and after, she may have been
     next door on another visit. Without any, what belongs to this visit at all.
@@ -191,9 +199,9 @@ def _core(stay: Run, visit: Visit, own: Run, policy: Policy) -> Run:
     return (start, end) if start < end else stay
 
 
-def _sureness(scene: Scene, witness: Witness, stay: Run, policy: Policy) -> float:
+def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Policy) -> float:
     """Probability that a stay was at this site and not at a place like it."""
-    start, end = stay
+    start, end = core
     # What speaks against counts only well inside the stay: who comes from the next house unlocked it a moment ago.
     anchors = [
         anchor.llr
@@ -220,12 +228,13 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, policy: Policy) -> floa
     support = float(likelihood.stay_llr(witness.fence, ours, error, policy)[0])
     # The plan speaks only as far as the position does: nothing seen is nothing proven.
     prior = log((1.0 - policy.nowhere_prior) / policy.nowhere_prior) * min(max(support, 0.0), 1.0)
-    odds = support + prior + sum(anchors)
+    home = sum(anchors) + _doors(witness, stay, policy)
+    odds = support + prior + home
     against = 0.0
     rivals = [site for site in scene.neighbours if site.id != scene.site.id]
     for site in rivals:
         fence = fence_of(site, witness.plane)
-        theirs = float(likelihood.rivalry(witness.fence, fence, ours, fence.distance(*point), error)[0]) + sum(anchors)
+        theirs = float(likelihood.rivalry(witness.fence, fence, *point, error)[0]) + home
         planned = any(o.site == site.id and o.starts_at < end and o.ends_at > start for o in scene.others)
         if planned:
             prior = 0.5

@@ -167,7 +167,7 @@ def _elsewhere(scene: Scene, witness: Witness, policy: Policy) -> bool:
             theirs = fence.distance(witness.east[free], witness.north[free])
             sigma = witness.sigma[free]
             there = (likelihood.llr(fence, theirs, sigma, policy) > 0.0) & (
-                likelihood.rivalry(witness.fence, fence, witness.distance[free], theirs, sigma) < 0.0
+                likelihood.rivalry(witness.fence, fence, witness.east[free], witness.north[free], sigma) < 0.0
             )
             seen = covered(fixes.at[free][there], witness.horizon[free][there])
             if length(seen) >= ms(policy.proven_min_s):

@@ -20,11 +20,15 @@ HOME_METHODS = frozenset({"qr", "nfc", "ble", "pin"})
 """Check methods whose counterpart is fixed at the home."""
 ACTIVITY = frozenset({"motion", "occupied", "open", "close", "power", "lock", "unlock"})
 """Device events that somebody inside causes."""
+DOOR = frozenset({"open", "close", "lock", "unlock"})
+"""Those that a door makes."""
 STANDBY_W = 5.0
 """A plug below this power feeds nobody's work."""
 SIGNIFICANT_MODES = frozenset({"significant", "quiet", "manual"})
 """Reporting modes in which a phone is silent while it is still."""
 
+COMPETING_M = 100.0
+"""Sites further apart than this do not compete for one fix."""
 CLEAR_SIGMAS = 3.0
 """A fix this many σ outside the fence is a clear no by itself: one in ninety errs so far (Rayleigh), and σ is inflated already."""
 
@@ -71,6 +75,8 @@ class Witness(Struct, frozen=True, eq=False):
     """Moments just before a check-in or after a check-out: hints, and no reports of their own."""
     activity: Floats
     """Moments of home activity that no other known visit explains."""
+    doors: Floats
+    """Those of them in which a door of the home moved."""
 
 
 def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: Policy) -> Witness:
@@ -96,7 +102,7 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
         distance=distance,
         sigma=sigma,
         llr=likelihood.llr(fence, distance, sigma, policy),
-        pull=likelihood.pull(fence, distance, sigma, policy),
+        pull=_competing(scene, plane, fence, fixes.at, (east, north), distance, sigma, policy),
         mask=mask,
         credible=mask == 0,
         precise=radius <= policy.accuracy_max_m,
@@ -105,7 +111,8 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
         horizon=_horizons(fixes, quiet, east, north, sigma, policy),
         anchors=anchors,
         edges=edges,
-        activity=_activity(scene, observed),
+        activity=_activity(scene, observed, ACTIVITY),
+        doors=_activity(scene, observed, DOOR),
     )
 
 
@@ -187,6 +194,39 @@ def _horizons(fixes: Fixes, quiet: Bools, east: Floats, north: Floats, sigma: Fl
     return np.where(quiet, policy.horizon_significant_s, horizon)
 
 
+def _competing(
+    scene: Scene,
+    plane: Plane,
+    fence: Fence,
+    at: Floats,
+    point: tuple[Floats, Floats],
+    distance: Floats,
+    sigma: Floats,
+    policy: Policy,
+) -> Floats:
+    """What each fix does to the chain, where the worker's other visits of that time were planned so near that they compete for it.
+
+    Away then includes "at one of those", with the odds of the plan at that moment: -log(e^-pull + sum of odds · e^-rivalry).
+    """
+    pull = likelihood.pull(fence, distance, sigma, policy)
+    sites = {site.id: site for site in scene.neighbours}
+    here = (at >= scene.visit.starts_at) & (at < scene.visit.ends_at)
+    against = np.exp(-pull)
+    competitors = sorted({other.site for other in scene.others if other.site != scene.visit.site and other.site in sites})
+    for name in competitors:
+        theirs = fence_of(sites[name], plane)
+        if np.hypot(theirs.east_m - fence.east_m, theirs.north_m - fence.north_m) - fence.reach_m - theirs.reach_m > COMPETING_M:
+            continue
+        there = np.zeros(len(at), dtype=bool)
+        for other in scene.others:
+            if other.site == name:
+                there |= (at >= other.starts_at) & (at < other.ends_at)
+        odds = np.where(here & ~there, 1.0 / policy.rival_plan_odds, np.where(there & ~here, policy.rival_plan_odds, 1.0))
+        rivalry = likelihood.rivalry(fence, theirs, *point, sigma)
+        against = against + odds * np.exp(-np.clip(rivalry, -30.0, 30.0))
+    return np.clip(-np.log(against), -policy.llr_off_max, policy.llr_on_max)
+
+
 def _disputed(fixes: Fixes, distance: Floats, sigma: Floats, policy: Policy) -> Bools:
     """Fixes whose nearest in time of another phone lies on the other side of the fence, and neither is near it."""
     disputed = np.zeros(len(fixes.at), dtype=bool)
@@ -251,14 +291,14 @@ def _check_fix(check: Check, plane: Plane, fence: Fence, policy: Policy) -> tupl
     return float(llr[0]), 0.0 if vague else policy.horizon_still_s
 
 
-def _activity(scene: Scene, observed: Observed) -> Floats:
+def _activity(scene: Scene, observed: Observed, kinds: frozenset[str]) -> Floats:
     """When the home stirred and neither another known worker nor a named person is the likelier reason."""
     ours = {device.source for device in scene.devices if device.site == scene.visit.site}
     stirred = [
         event.at
         for event in observed.events
         if event.source in ours
-        and event.kind in ACTIVITY
+        and event.kind in kinds
         and event.worker is None
         and not (event.kind == "power" and (event.value is None or event.value < STANDBY_W))
         and not any(rival.starts_at <= event.at < rival.ends_at for rival in scene.rivals)
