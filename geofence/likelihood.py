@@ -22,7 +22,7 @@ phones err far more often than a Gaussian allows.
 
 import numpy as np
 
-from geofence.evidence import Floats
+from geofence.evidence import Bools, Floats
 from geofence.plane import Fence
 from geofence.policy import Policy
 
@@ -32,10 +32,15 @@ RAYLEIGH_68 = 1.515
 """sqrt(-2 ln 0.317): the radius that holds 68.3 % of a two-dimensional Gaussian, in σ of one axis."""
 
 
-def sigma(accuracy_m: Floats, policy: Policy) -> Floats:
+def floor(moving: Bools, policy: Policy) -> Floats:
+    """Error per axis that a phone cannot beat: outdoors, where one moves, or indoors, where one stays."""
+    return np.where(moving, policy.sigma_floor_m, policy.sigma_floor_still_m)
+
+
+def sigma(accuracy_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
     """Error per axis that a reported 68 % radius stands for, metres; a missing radius is the policy's default."""
     radius = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m)
-    return np.hypot(policy.sigma_floor_m, np.maximum(radius, 0.0) * (policy.sigma_inflation / RAYLEIGH_68))
+    return np.hypot(floor_m, np.maximum(radius, 0.0) * (policy.sigma_inflation / RAYLEIGH_68))
 
 
 def overlap(fence: Fence, distance_m: Floats, sigma_m: Floats) -> Floats:
@@ -45,22 +50,22 @@ def overlap(fence: Fence, distance_m: Floats, sigma_m: Floats) -> Floats:
     return np.clip(across * along, 1e-12, 1.0 - 1e-12)
 
 
-def llr(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> Floats:
+def llr(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
     """Log-likelihood ratio, on site against away, of each report taken alone."""
     raw = ratio(fence, distance_m, sigma_m, policy.away_share_per_efold)
-    best = ratio(fence, distance_m, np.full_like(distance_m, policy.sigma_floor_m), policy.away_share_per_efold)
+    best = ratio(fence, distance_m, floor_m, policy.away_share_per_efold)
     return _cut(np.minimum(raw, np.maximum(best, 0.0)), sigma_m, policy)
 
 
-def stay_llr(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> Floats:
+def stay_llr(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
     """As `llr`, for the mean position of a whole stay, without the cuts that stand for single gross errors."""
     raw = ratio(fence, distance_m, sigma_m, policy.away_share_per_efold)
-    best = ratio(fence, distance_m, np.full_like(distance_m, policy.sigma_floor_m), policy.away_share_per_efold)
+    best = ratio(fence, distance_m, floor_m, policy.away_share_per_efold)
     held = np.minimum(raw, np.maximum(best, 0.0))
     return np.where(held > 0.0, held / (1.0 + (sigma_m / policy.vague_sigma_m) ** 2), held)
 
 
-def pull(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> Floats:
+def pull(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
     """What each report does to the chain, in log-odds.
 
     As `llr`, but where a perfect phone would say "off" a vague one keeps its honest, small say: a house smaller than the error is
@@ -68,7 +73,7 @@ def pull(fence: Fence, distance_m: Floats, sigma_m: Floats, policy: Policy) -> F
     all of them together, lawfully, in `posterior`.
     """
     raw = ratio(fence, distance_m, sigma_m, policy.passing_share_per_efold)
-    best = ratio(fence, distance_m, np.full_like(distance_m, policy.sigma_floor_m), policy.passing_share_per_efold)
+    best = ratio(fence, distance_m, floor_m, policy.passing_share_per_efold)
     held = np.where(best > 0.0, np.minimum(raw, best), raw)
     return _cut(held, sigma_m, policy)
 

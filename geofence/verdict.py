@@ -166,7 +166,7 @@ def _elsewhere(scene: Scene, witness: Witness, policy: Policy) -> bool:
         if free.any():
             theirs = fence.distance(witness.east[free], witness.north[free])
             sigma = witness.sigma[free]
-            there = (likelihood.llr(fence, theirs, sigma, policy) > 0.0) & (
+            there = (likelihood.llr(fence, theirs, sigma, np.full_like(sigma, policy.sigma_floor_still_m), policy) > 0.0) & (
                 likelihood.rivalry(witness.fence, fence, witness.east[free], witness.north[free], sigma) < 0.0
             )
             seen = covered(fixes.at[free][there], witness.horizon[free][there])

@@ -87,7 +87,9 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
     fence = fence_of(scene.site, plane)
     east, north = plane.east_north(fixes.lon, fixes.lat)
     distance = fence.distance(east, north)
-    sigma = likelihood.sigma(fixes.accuracy_m, policy)
+    moving = _moving(fixes, east, north, policy)
+    floor = likelihood.floor(moving, policy)
+    sigma = likelihood.sigma(fixes.accuracy_m, floor, policy)
     mask = credibility.masks(fixes, policy)
     quiet = np.array([mode in SIGNIFICANT_MODES for mode in fixes.mode]) if fixes.mode else np.zeros(len(mask), dtype=bool)
     anchors, edges = _anchors(scene, observed, plane, fence, policy)
@@ -101,14 +103,14 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
         north=north,
         distance=distance,
         sigma=sigma,
-        llr=likelihood.llr(fence, distance, sigma, policy),
-        pull=_competing(scene, plane, fence, fixes.at, (east, north), distance, sigma, policy),
+        llr=likelihood.llr(fence, distance, sigma, floor, policy),
+        pull=_competing(scene, plane, fence, fixes.at, (east, north), distance, (sigma, floor), policy),
         mask=mask,
         credible=mask == 0,
         precise=radius <= policy.accuracy_max_m,
         disputed=_disputed(fixes, distance, sigma, policy),
         quiet=quiet,
-        horizon=_horizons(fixes, quiet, east, north, sigma, policy),
+        horizon=_horizons(quiet, moving, policy),
         anchors=anchors,
         edges=edges,
         activity=_activity(scene, observed, ACTIVITY),
@@ -176,20 +178,25 @@ def _canonical_fixes(fixes: Fixes, low: float, high: float) -> Fixes:
     )
 
 
-def _horizons(fixes: Fixes, quiet: Bools, east: Floats, north: Floats, sigma: Floats, policy: Policy) -> Floats:
-    """How long each fix stays informative: by its mode, else by whether its phone was moving when it was made."""
+def _moving(fixes: Fixes, east: Floats, north: Floats, policy: Policy) -> Bools:
+    """Whether a phone was moving when it made each fix: by the speed that it reports, else by its way to the fixes around."""
     speed = fixes.speed_mps.copy()
+    radius = np.where(np.isnan(fixes.accuracy_m), policy.accuracy_default_m, fixes.accuracy_m)
     for source in range(len(fixes.sources)):
         own = np.flatnonzero(fixes.source == source)
         if len(own) < 2:
             continue
-        # Without a reported speed: the way to either neighbour, less what the errors alone explain; the slower of the two, since
-        # who has just come in has come a long way and stays.
-        way = np.hypot(np.diff(east[own]), np.diff(north[own])) - (sigma[own[1:]] + sigma[own[:-1]])
+        # The way to either neighbour, less what the errors alone explain; the slower of the two, since who has just come in has
+        # come a long way and stays.
+        way = np.hypot(np.diff(east[own]), np.diff(north[own])) - (radius[own[1:]] + radius[own[:-1]])
         pace = np.maximum(way, 0.0) / np.maximum(np.diff(fixes.at[own]), 1.0)
         travelled = np.minimum(np.append(pace, pace[-1]), np.insert(pace, 0, pace[0]))
         speed[own] = np.where(np.isnan(speed[own]), travelled, speed[own])
-    moving = speed >= policy.moving_mps
+    return speed >= policy.moving_mps
+
+
+def _horizons(quiet: Bools, moving: Bools, policy: Policy) -> Floats:
+    """How long each fix stays informative: by its phone's mode, else by whether it was moving."""
     horizon = np.where(moving, policy.horizon_moving_s, policy.horizon_still_s)
     return np.where(quiet, policy.horizon_significant_s, horizon)
 
@@ -201,14 +208,15 @@ def _competing(
     at: Floats,
     point: tuple[Floats, Floats],
     distance: Floats,
-    sigma: Floats,
+    error: tuple[Floats, Floats],
     policy: Policy,
 ) -> Floats:
     """What each fix does to the chain, where the worker's other visits of that time were planned so near that they compete for it.
 
     Away then includes "at one of those", with the odds of the plan at that moment: -log(e^-pull + sum of odds · e^-rivalry).
     """
-    pull = likelihood.pull(fence, distance, sigma, policy)
+    sigma, floor = error
+    pull = likelihood.pull(fence, distance, sigma, floor, policy)
     sites = {site.id: site for site in scene.neighbours}
     here = (at >= scene.visit.starts_at) & (at < scene.visit.ends_at)
     against = np.exp(-pull)
@@ -221,7 +229,9 @@ def _competing(
         for other in scene.others:
             if other.site == name:
                 there |= (at >= other.starts_at) & (at < other.ends_at)
-        odds = np.where(here & ~there, 1.0 / policy.rival_plan_odds, np.where(there & ~here, policy.rival_plan_odds, 1.0))
+        odds = np.where(
+            here & ~there, 1.0 / (policy.rival_plan_odds * len(competitors)), np.where(there & ~here, policy.rival_plan_odds, 1.0)
+        )
         rivalry = likelihood.rivalry(fence, theirs, *point, sigma)
         against = against + odds * np.exp(-np.clip(rivalry, -30.0, 30.0))
     return np.clip(-np.log(against), -policy.llr_off_max, policy.llr_on_max)
@@ -286,7 +296,8 @@ def _check_fix(check: Check, plane: Plane, fence: Fence, policy: Policy) -> tupl
         return 0.0, 0.0
     accuracy = np.array([np.nan if check.accuracy_m is None else check.accuracy_m])
     east, north = plane.east_north(np.array([check.lon]), np.array([check.lat]))
-    llr = likelihood.llr(fence, fence.distance(east, north), likelihood.sigma(accuracy, policy), policy)
+    floor = likelihood.floor(np.array([False]), policy)
+    llr = likelihood.llr(fence, fence.distance(east, north), likelihood.sigma(accuracy, floor, policy), floor, policy)
     vague = (policy.accuracy_default_m if np.isnan(accuracy[0]) else accuracy[0]) > policy.accuracy_max_m
     return float(llr[0]), 0.0 if vague else policy.horizon_still_s
 
