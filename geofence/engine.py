@@ -23,6 +23,8 @@ ENGINE = "1"
 
 SURE = 0.95
 """Presence is told as on above this probability and as off below one minus it; between lies unknown."""
+BELIEVED = 0.9
+"""Home activity shows the worker where she is believed to be inside by at least this much."""
 BRIEF_S = 60.0
 """A first or last stay shorter than this, of several, is passing by and no arrival or departure."""
 
@@ -44,7 +46,7 @@ def judge(scene: Scene, observed: Observed, policy: Policy, now: float, outages:
     arrived_at, left_at, gone = _ends(curve, stays, end)
     on_site = seconds(curve)
     hull = (stays[0][0], stays[-1][1]) if stays else None
-    coverage = cover(scene, witness, stays, hull, policy, now, outages)
+    coverage = cover(scene, witness, above(honest, BELIEVED), hull, policy, now, outages)
     reading = verdict.Reading(arrived_at=arrived_at, left_at=left_at, on_site=on_site, coverage=coverage, decided_departure=gone)
     answer = verdict.decide(scene, witness, reading, policy, now)
     findings = verdict.find(scene, witness, reading, answer, policy, now)

@@ -164,8 +164,9 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """So many frozen fixes in a row are no coincidence."""
     frozen_s: float = 600.0
     """And only over this time: some phones repeat their last answer for minutes while they are still."""
-    clock_ahead_max_s: float = 30.0
-    """A report from further in the future than this comes from a wrong clock: networks delay, they do not foresee."""
+    clock_ahead_max_s: float = 120.0
+    """A report from further in the future than this comes from a wrong clock: networks delay, they do not foresee. Below it the
+    error is that of a missed synchronisation, and shifts an arrival less than a sparse phone does."""
     accuracy_min_m: float = 0.5
     """No phone measures better than this; smaller claims are made up."""
 

@@ -30,8 +30,8 @@ NODE_S = 60.0
 """Silences are filled with nodes this far apart, so that the curve shows how certainty decays within them."""
 BRIDGE_S = 900.0
 """Geometry tells when a fence was crossed between fixes at most this far apart; beyond it nobody knows what happened between."""
-DOUBTFUL = 0.9
-"""Most that evidence which is not credible can bring P to: below what is told as on site."""
+DOUBTFUL = 0.5
+"""Most that evidence which is not credible can bring P to: possible, and not even likely."""
 FAST_MPS = 12.0
 """A car in a city: nobody comes sooner."""
 DOOR_S = 120.0
@@ -170,7 +170,7 @@ def _doubtful(at: Floats, witness: Witness, policy: Policy) -> Bools:
     flagged = witness.fixes.at[for_on & ~witness.credible]
     if not len(flagged):
         return np.zeros(len(at), dtype=bool)
-    positive = [anchor.at for anchor in witness.anchors if anchor.llr > 0.0]
+    positive = [anchor.at for anchor in witness.anchors if anchor.llr > 0.0 and anchor.strong]
     credible = np.sort(np.concatenate((witness.fixes.at[for_on & witness.credible], positive)))
     return _near(at, flagged, policy.horizon_home_s) & ~_near(at, credible, policy.horizon_still_s)
 

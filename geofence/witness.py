@@ -92,7 +92,7 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
     sigma = likelihood.sigma(fixes.accuracy_m, floor, policy)
     mask = credibility.masks(fixes, policy)
     quiet = np.array([mode in SIGNIFICANT_MODES for mode in fixes.mode]) if fixes.mode else np.zeros(len(mask), dtype=bool)
-    anchors, edges = _anchors(scene, observed, plane, fence, policy)
+    anchors, edges = _anchors(scene, observed, mask, plane, fence, policy)
     radius = np.where(np.isnan(fixes.accuracy_m), policy.accuracy_default_m, fixes.accuracy_m)
     return Witness(
         observed=observed,
@@ -258,7 +258,7 @@ def _disputed(fixes: Fixes, distance: Floats, sigma: Floats, policy: Policy) -> 
 
 
 def _anchors(
-    scene: Scene, observed: Observed, plane: Plane, fence: Fence, policy: Policy
+    scene: Scene, observed: Observed, mask: Ints, plane: Plane, fence: Fence, policy: Policy
 ) -> tuple[tuple[Anchor, ...], tuple[Anchor, ...]]:
     visit = scene.visit
     ours = {device.source for device in scene.devices if device.site == visit.site}
@@ -271,7 +271,10 @@ def _anchors(
             strong = policy.llr_check_home if check.method in HOME_METHODS else policy.llr_check_phone
             anchors.append(Anchor(check.at, strong, policy.horizon_home_s, strong=True))
         else:
-            own, covers_s = _check_fix(check, plane, fence, policy)
+            near = mask[np.abs(observed.fixes.at - check.at) <= policy.horizon_moving_s]
+            # The coordinates of a check are no better than the positions that the same phone made around it.
+            doubted = len(near) > 0 and bool((near != 0).all())
+            own, covers_s = (0.0, 0.0) if doubted else _check_fix(check, plane, fence, policy)
             anchors.append(Anchor(check.at, policy.llr_check_app + own, covers_s, strong=False))
         hint = policy.llr_credential_edge if check.method in HOME_METHODS else policy.llr_check_edge
         edges.append(_edge(check.at, check.kind == "in", hint, policy))
