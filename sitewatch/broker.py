@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -32,9 +33,10 @@ PACKET_BYTES_MAX = 1_048_576
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which broker to run: `auto` takes mosquitto where it is found, else iotcore."""
+    """Which broker `sitewatch up` runs."""
 
-    kind: str = "auto"
+    kind: Literal["auto", "mosquitto", "iotcore"] = "auto"
+    """`auto` takes mosquitto where it is found, else the embedded iotcore."""
 
 
 class Broker(msgspec.Struct, frozen=True):

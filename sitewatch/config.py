@@ -43,8 +43,11 @@ class Up(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `sitewatch up` starts with; each can be given on the command line."""
 
     data: str = ".sitewatch"
+    """The folder that keeps everything between runs."""
     http_port: int = 8080
+    """Of the dashboard and the API. 0: any free one."""
     mqtt_port: int = 1883
+    """Of the broker. 0: any free one."""
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +56,7 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """`debug` has a line for every batch and every cycle."""
     format: Literal["text", "json"] = "text"
+    """`text` for people, `json` for machines."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -46,7 +46,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the programs and the extension are; both are found where nothing is set."""
 
     bin: str | None = None
+    """The folder with `initdb` and `postgres`. Without it the wheel's, else what is on PATH."""
     timescaledb: str | None = None
+    """A folder with TimescaleDB's `lib/` and `share/extension/`, or `none`. Without it, where it is found."""
 
 
 class Cluster(msgspec.Struct, frozen=True):

@@ -184,9 +184,10 @@ class Keeper:
         self._settled.set()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
+        if self._process is not None and self._process.returncode is None:
+            # Not its send_signal, which looks for the end of the process first and takes it from the thread that waits for it.
             with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+                os.kill(self._process.pid, number)
 
 
 def describe(code: int) -> str:

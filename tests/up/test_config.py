@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sitewatch import config
@@ -66,3 +67,15 @@ def test_a_secret_may_come_from_a_file_or_a_variable(tmp_path: Path) -> None:
 
 def test_a_variable_of_somebody_else_is_left_alone() -> None:
     assert config.load(environment={"SITEWATCH_SERVICE_HOST": "10.0.0.1"}) == config.Settings()
+
+
+def test_the_document_has_every_setting_with_its_default() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    sections = dict(part.split("]\n", 1) for part in document.split("### [")[1:])
+    for section in msgspec.structs.fields(config.Settings):
+        if not (isinstance(section.type, type) and issubclass(section.type, msgspec.Struct)):
+            assert f"| `{section.name}` |" in document
+            continue
+        for key in msgspec.structs.fields(section.type):
+            default = "–" if key.default is None else f'`"{key.default}"`' if isinstance(key.default, str) else f"`{key.default}`"
+            assert f"| `{key.name}` | {default} |" in sections[section.name], f"[{section.name}] {key.name}"
