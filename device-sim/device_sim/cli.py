@@ -65,6 +65,9 @@ def sim(
     token: Annotated[str | None, typer.Option(envvar="SITEWATCH_API_KEY", help="The API's key, where it wants one.")] = None,
     prefix: Annotated[str, typer.Option(help="Where the native topics begin.")] = "sitewatch/v1",
     connections: Annotated[int, typer.Option(min=1, max=200, help="Connections that carry the fleet.")] = 4,
+    own_connections: Annotated[
+        int, typer.Option(min=0, max=200, help="Live: phones with a connection and last will of their own.")
+    ] = 2,
     receipts: Annotated[bool, typer.Option(help="Send again until receipted; --no-receipts trusts the broker's word.")] = True,
     give_up: Annotated[float, typer.Option(min=1, help="At once: seconds to wait for the last receipts.")] = 600.0,
 ) -> None:
@@ -80,8 +83,15 @@ def sim(
         typer.echo(f"{files.write(made, out)} reports written to {out}", err=True)
         return
     show = Show(
-        at_once=at_once, speed=speed, days=count, connections=connections, receipts=receipts, give_up_s=give_up, truth=truth
-    )  # fmt: skip
+        at_once=at_once,
+        speed=speed,
+        days=count,
+        connections=connections,
+        own_connections=own_connections,
+        receipts=receipts,
+        give_up_s=give_up,
+        truth=truth,
+    )
     raise typer.Exit(_play(seed, options, show, http or None, mqtt, token))
 
 

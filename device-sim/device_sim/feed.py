@@ -106,6 +106,15 @@ class Feed(Struct, frozen=True, eq=False):
     def reports(self) -> Iterator[Report]:
         return (self.report(k) for k in range(len(self.order)))
 
+    def is_will(self, k: int) -> bool:
+        """Whether the k-th delivery is the broker's to make, for a phone that has gone without a word."""
+        index = int(self.order[k])
+        return index < 0 and self.said[~index].after_s > 0
+
+    def wills_after(self, moment: float) -> list[Said]:
+        """The wills that become due after that moment, in order."""
+        return [self.said[~int(self.order[k])] for k in range(len(self)) if self.deliverable_at[k] > moment and self.is_will(k)]
+
     def _fix(self, i: int) -> dict[str, Any]:
         track = self.track
         if self.owntracks:

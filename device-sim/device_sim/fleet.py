@@ -1,22 +1,22 @@
 """Fleet: the shell that plays a day to a broker. Everything that it says was decided before; here is only when, and until when.
 
 A few connections carry the whole fleet (thousands of phones from one machine would be a test of sockets). Each connection owns some
-feeds, keeps their order, and sends backlog as arrays. One more connection listens for receipts. When the broker goes away, all of
-them come back with backoff and send again what nobody confirmed.
+feeds, keeps their order, and sends backlog as arrays; the wills of its phones are published like everything else. A few phones have
+a connection and a will of their own: when such a phone dies, its radio is cut and the broker publishes the will itself. One more
+connection listens for receipts. When the broker goes away, all come back with backoff and send again what nobody confirmed.
 """
 
 import asyncio
 import heapq
 import random
-import ssl
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from urllib.parse import unquote, urlsplit
 
 import aiomqtt
 import msgspec
 
+from device_sim.broker import Broker, Radio
 from device_sim.feed import Feed, Report
 from device_sim.outbox import Outbox
 from device_sim.simulate import Day
@@ -26,9 +26,10 @@ ARRAY_MAX, ARRAY_BYTES_MAX = 60, 14_000
 ROUND_MAX = 400
 """Reports that one connection has on its way at a time."""
 LOOK_S = 0.1
+WILL_RECENT_S = 20.0
+"""An older will is history: it is published like everything else of the past."""
 RESEND_LOOK_S = 1.0
 BACKOFF_S, BACKOFF_MOST_S = 0.5, 15.0
-PUBLISH_TIMEOUT_S = 30.0
 
 Say = Callable[[str], None]
 
@@ -41,54 +42,26 @@ class Summary(msgspec.Struct):
     resent: int = 0
     receipts: int = 0
     reconnects: int = 0
+    wills: int = 0
+    """Radios that were cut, so that the broker published the will."""
     unconfirmed: int = 0
     seconds: float = 0.0
-
-
-class Broker(msgspec.Struct, frozen=True):
-    """Where the broker is, from `mqtt://user:password@host:port`."""
-
-    host: str
-    port: int
-    username: str | None
-    password: str | None
-    secure: bool
-
-    @classmethod
-    def parse(cls, url: str) -> "Broker":
-        parts = urlsplit(url)
-        if parts.scheme not in ("mqtt", "mqtts", "tcp") or not parts.hostname:
-            raise ValueError(f"{url!r} is not an MQTT URL such as mqtt://localhost:1883")
-        secure = parts.scheme == "mqtts"
-        user, password = (unquote(text) if text else None for text in (parts.username, parts.password))
-        return cls(parts.hostname, parts.port or (8883 if secure else 1883), user, password, secure)
-
-    def client(self, identifier: str) -> aiomqtt.Client:
-        client = aiomqtt.Client(
-            self.host,
-            self.port,
-            username=self.username,
-            password=self.password,
-            identifier=identifier,
-            protocol=aiomqtt.ProtocolVersion.V311,
-            keepalive=60,
-            timeout=PUBLISH_TIMEOUT_S,
-            max_inflight_messages=100,
-            tls_context=ssl.create_default_context() if self.secure else None,
-        )
-        client.pending_calls_threshold = 10 * ROUND_MAX
-        return client
 
 
 class Play:
     """One day being played. `now` is the simulated time; infinite means that everything is due."""
 
-    def __init__(self, day: Day, broker: Broker, now: Callable[[], float], *, connections: int, receipts: bool, say: Say) -> None:
+    def __init__(
+        self, day: Day, broker: Broker, now: Callable[[], float], *, connections: int, receipts: bool, say: Say, own: int = 0
+    ) -> None:
         self._broker, self._now, self._say, self._receipts = broker, now, say, receipts
         self._prefix = day.options.prefix
         self.outboxes = [Outbox(feed) for feed in day.feeds if len(feed)]
         self._by_worker = {box.feed.owner: box for box in self.outboxes if box.feed.owner}
-        self._lines = [self.outboxes[k::connections] for k in range(min(connections, len(self.outboxes)))]
+        phones = [box for box in self.outboxes if box.feed.owner and not box.feed.owntracks]
+        self._own = sorted(phones, key=lambda box: not box.feed.wills_after(now()))[:own]  # First those that are still to die.
+        pooled = [box for box in self.outboxes if box not in self._own]
+        self._lines = [pooled[k::connections] for k in range(min(connections, len(pooled)))]
         self._listening = asyncio.Event()
         self._name = f"device-sim-{random.getrandbits(40):010x}"
         self.summary = Summary()
@@ -106,6 +79,7 @@ class Play:
                 if ear is not None:
                     await self._listening.wait()
                 lines = [group.create_task(self._line(k, boxes), name=f"line {k}") for k, boxes in enumerate(self._lines)]
+                lines += [group.create_task(self._own_line(box), name=f"phone {box.feed.source}") for box in self._own]
                 await asyncio.wait(lines)
                 if ear is not None:
                     ear.cancel()
@@ -128,7 +102,28 @@ class Play:
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 backoff_s = min(2 * backoff_s, BACKOFF_MOST_S)
 
-    async def _speak(self, client: aiomqtt.Client, boxes: list[Outbox]) -> None:
+    async def _own_line(self, box: Outbox) -> None:
+        """One phone's own connection with its will, cut when the phone dies, made again when it has something to say."""
+        topic = f"{box.feed.topic}/status"
+        async with Radio(self._broker) as radio:
+            while not box.empty:
+                coming = box.feed.wills_after(self._now() - WILL_RECENT_S)
+                will = aiomqtt.Will(topic, msgspec.json.encode(coming[0].payload), 1, True) if coming else None
+                cut = self.summary.wills
+                try:
+                    async with radio.near.client(f"{self._name}-{box.feed.source}", will) as client:
+                        await _until_cut(client, self._speak(client, [box], radio))
+                except aiomqtt.MqttError:
+                    await asyncio.sleep(BACKOFF_S)
+                    if self.summary.wills > cut:
+                        await self._until_next(box)
+
+    async def _until_next(self, box: Outbox) -> None:
+        """A dead phone stays away until it has something to say."""
+        while box.next_at() > self._now():
+            await asyncio.sleep(LOOK_S)
+
+    async def _speak(self, client: aiomqtt.Client, boxes: list[Outbox], radio: Radio | None = None) -> None:
         """Send what is due, feed by feed in the order of time, and what is overdue once a second."""
         schedule = [(box.next_at(), k) for k, box in enumerate(boxes)]
         heapq.heapify(schedule)
@@ -141,7 +136,7 @@ class Play:
                 schedule = [(box.next_at(), k) for k, box in enumerate(boxes)]
                 heapq.heapify(schedule)
             if sending:
-                await asyncio.gather(*(self._publish(client, *one) for one in sending))
+                await asyncio.gather(*(self._publish(client, *self._before_death(*one, radio)) for one in sending))
             else:
                 await asyncio.sleep(LOOK_S)
 
@@ -163,6 +158,19 @@ class Play:
         for box, deliveries in late:
             box.sent(deliveries, time.monotonic())
         return [(box, deliveries) for box, deliveries in late if deliveries]
+
+    def _before_death(self, box: Outbox, deliveries: list[int], radio: Radio | None) -> tuple[Outbox, list[int]]:
+        """What can be said before the phone's connection dies; what comes after that waits for a new one."""
+        if radio is None:
+            return box, deliveries
+        dying = [k for k in deliveries if box.feed.is_will(k) and box.feed.deliverable_at[k] > self._now() - WILL_RECENT_S]
+        if not dying:
+            return box, deliveries
+        box.acknowledged(dying[:1])
+        box.failed([k for k in deliveries if k > dying[0]])
+        self.summary.wills += 1
+        asyncio.get_running_loop().call_later(0.5, radio.cut)
+        return box, [k for k in deliveries if k < dying[0]]
 
     async def _publish(self, client: aiomqtt.Client, box: Outbox, deliveries: list[int]) -> None:
         """Some deliveries of one feed, in order, as few messages as they fit in."""

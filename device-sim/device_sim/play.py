@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from device_sim import cities, files, fleet, post, roster
-from device_sim.fleet import Broker, Play, Say, Summary
+from device_sim.broker import Broker
+from device_sim.fleet import Play, Say, Summary
 from device_sim.options import Options
 from device_sim.simulate import Day, day
 
@@ -31,6 +32,8 @@ class Show(Struct, frozen=True, kw_only=True):
     days: int | None = None
     """How many days to play; None: for ever when live, one at once."""
     connections: int = 4
+    own_connections: int = 2
+    """Live: how many phones have a connection and a last will of their own."""
     receipts: bool = True
     """False trusts the broker's word: for a broker with no sitewatch behind it."""
     give_up_s: float = 600.0
@@ -68,7 +71,8 @@ async def run(*, http: str | None, mqtt: str, token: str | None = None, seed: in
 
 async def _play(made: Day, broker: Broker, show: Show, say: Say) -> Summary:
     now = fleet.forever if show.at_once else fleet.clock(show.speed, fleet.first_at(made.feeds))
-    play = Play(made, broker, now, connections=show.connections, receipts=show.receipts, say=say)
+    own = 0 if show.at_once else show.own_connections
+    play = Play(made, broker, now, connections=show.connections, receipts=show.receipts, say=say, own=own)
     try:
         async with asyncio.timeout(show.give_up_s if show.at_once else None):
             await play.play()

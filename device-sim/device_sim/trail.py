@@ -117,13 +117,16 @@ def walk(rng: np.random.Generator, worker: Worker, planned: list[Stop], town: To
 def _ways(rng: np.random.Generator, worker: Worker, town: Town, here: Door, there: Door, time_s: float) -> list[travel.Leg]:
     """From door to door; by a detour when there is time to spare and the next door is so near that one would wait before it."""
     straight = travel.legs(rng, town, here, there, worker.vehicle, DOWNTOWN_M)
-    if time_s - sum(leg.seconds for leg in straight) < 60 or math.dist(here.inside, there.inside) > 250:
+    spare_s = time_s - sum(leg.seconds for leg in straight)
+    if spare_s < 60 or math.dist(here.inside, there.inside) > 250:
         return straight
     distance_m = np.hypot(town.nodes[:, 0] - there.inside[0], town.nodes[:, 1] - there.inside[1])
-    node = int(np.argmin(np.abs(distance_m - 260)))
-    corner = Door.crossing(town, node)
-    round_trip = [leg for a, b in ((here, corner), (corner, there)) for leg in travel.legs(rng, town, a, b, "walk", DOWNTOWN_M)]
-    return round_trip if sum(leg.seconds for leg in round_trip) <= time_s else straight
+    for away_m in (260, 130, 0):
+        corner = Door.crossing(town, int(np.argmin(np.abs(distance_m - away_m))))
+        detour = [leg for a, b in ((here, corner), (corner, there)) for leg in travel.legs(rng, town, a, b, "walk", DOWNTOWN_M)]
+        if sum(leg.seconds for leg in detour) <= time_s:
+            return detour
+    return straight
 
 
 class _Line:
@@ -142,11 +145,12 @@ class _Line:
         self._step(self._spot, seconds, setting, stay)
 
     def go(self, ways: list[travel.Leg], slack_s: float, goal: Door) -> None:
-        """Travel, and spend what time is left over at the last corner that is well away from the goal."""
+        """Travel, and spend what time is left over at the last corner well away from the goal, or as far as there is one."""
         waits = -1
         if slack_s > 1:
-            afar = [k for k, leg in enumerate(ways) if math.dist((leg.x, leg.y), goal.inside) > 160 and leg.setting != travel.METRO]
-            waits = afar[-1] if afar else 0
+            away_m = [math.dist((leg.x, leg.y), goal.inside) * (leg.setting != travel.METRO) for leg in ways]
+            afar = [k for k, distance_m in enumerate(away_m) if distance_m > 160]
+            waits = afar[-1] if afar else int(np.argmax(away_m))
         for k, leg in enumerate(ways):
             self._step((leg.x, leg.y), leg.seconds, leg.setting, OUTDOORS)
             if k == waits:

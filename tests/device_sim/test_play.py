@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from device_sim import Options, Show, day, fleet, outbox, post, run
+from device_sim.broker import Broker
 from device_sim.cli import app
 from device_sim.feed import Report
 from device_sim.simulate import Day
@@ -79,7 +80,7 @@ def test_live_sends_the_past_at_once_and_the_rest_in_its_time(mosquitto: Running
     """The clock is moved to the middle of a day by making the day around now."""
     made = day(4, msgspec.structs.replace(SMALL, city="helsinki", interval_s=2.0))
     shift = time.time() - (made.starts_at + 12.5 * 3600)
-    broker = fleet.Broker.parse(mosquitto.url)
+    broker = Broker.parse(mosquitto.url)
 
     async def play_for(seconds: float) -> fleet.Summary:
         play = fleet.Play(made, broker, lambda: time.time() - shift, connections=2, receipts=True, say=lambda _: None)
@@ -157,3 +158,27 @@ def test_the_command_refuses_what_makes_no_sense() -> None:
     for wrong in (["--city", "atlantis"], ["--day", "tomorrow"], ["--workers", "0"]):
         result = CliRunner().invoke(app, [*wrong, "--out", "/nowhere"])
         assert result.exit_code == 2
+
+
+def test_a_phone_that_dies_leaves_its_will_to_the_broker(mosquitto: RunningBroker) -> None:
+    """The last will comes from the broker: the simulator only cuts the radio."""
+    made = day(2, msgspec.structs.replace(SMALL, workers=20, trouble=0.6))
+    feed = next(feed for feed in made.feeds if feed.owner and not feed.owntracks and feed.wills_after(0))
+    dies_at = next(float(feed.deliverable_at[k]) for k in range(len(feed)) if feed.is_will(k))
+    alone = msgspec.structs.replace(made, feeds=(feed,))
+    shift = time.time() - (dies_at - 3)
+
+    async def play_for(seconds: float) -> fleet.Summary:
+        broker = Broker.parse(mosquitto.url)
+        play = fleet.Play(alone, broker, lambda: time.time() - shift, connections=2, receipts=True, say=lambda _: None, own=1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await play.play()
+        return play.summary
+
+    with FakeIngest(mosquitto.host, mosquitto.port) as ingest:
+        summary = asyncio.run(play_for(8.0))
+        will = feed.wills_after(dies_at - 1)[0]
+    assert summary.wills == 1
+    said = ingest.payloads[f"{feed.topic}/status"]
+    assert said.count(will.payload) == 1, "the broker said it, and nobody else"
