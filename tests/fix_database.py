@@ -9,13 +9,14 @@ A clone takes 30 ms and is dropped afterwards, so tests may write and commit wha
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from sitewatch import postgres
+from store import migrate
 from tests import missing
 
 TEMPLATE = "sitewatch_template"
@@ -60,7 +61,7 @@ def _serve(folder: Path, settings: postgres.Settings) -> Iterator[postgres.Clust
         url = postgres.create_database(cluster, TEMPLATE)
         if settings.timescaledb != "none":
             _run(url, "create extension if not exists timescaledb")
-        _migrate()(url)
+        migrate.apply(url)
         # A template must have no sessions while it is copied, and the extension's workers would open some.
         _run(cluster.url("postgres"), f"alter database {TEMPLATE} allow_connections false")
         _run(
@@ -75,20 +76,6 @@ def _clone(cluster: postgres.Cluster) -> Iterator[str]:
     _run(cluster.url("postgres"), f"create database {name} template {TEMPLATE}")
     yield cluster.url(name)
     _run(cluster.url("postgres"), f"drop database {name} with (force)")
-
-
-def _migrate() -> Callable[[str], object]:
-    try:
-        from store import migrate
-    except ImportError:
-        return _apply_in_order
-    return migrate.apply
-
-
-def _apply_in_order(url: str) -> None:
-    for file in sorted(Path("store/migrations").glob("[0-9]*.sql")):
-        if not file.name.endswith(".rollback.sql"):
-            _run(url, file.read_text())
 
 
 def _run(url: str, statement: str) -> None:
