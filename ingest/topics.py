@@ -15,6 +15,9 @@ from msgspec import Struct
 from ingest.limits import SOURCE_MAX
 from store.rejects import Reason
 
+TOPIC_MAX = 512
+"""Characters of a topic that may mean something: what is longer must not fill the cache either."""
+
 Kind = Literal["position", "check", "phone_status", "event", "device_status", "owntracks"]
 
 _NATIVE: dict[tuple[str, str], Kind] = {
@@ -47,9 +50,16 @@ class Unplaced(Struct, frozen=True):
     source: str | None = None
 
 
-@lru_cache(maxsize=65_536)
 def locate(topic: str, prefix: str, owntracks_prefix: str) -> Address | NoEvidence | Unplaced:
-    """Where a topic's messages belong. Cached, because a phone uses the same three topics all day."""
+    """Where a topic's messages belong."""
+    if len(topic) > TOPIC_MAX:
+        return Unplaced(Reason.UNKNOWN_TOPIC, f"a topic of {len(topic)} characters: at most {TOPIC_MAX} mean something here")
+    return _locate(topic, prefix, owntracks_prefix)
+
+
+# Cached, because a phone uses the same three topics all day.
+@lru_cache(maxsize=65_536)
+def _locate(topic: str, prefix: str, owntracks_prefix: str) -> Address | NoEvidence | Unplaced:
     if topic.startswith(prefix + "/"):
         return _locate_native(topic, topic[len(prefix) + 1 :].split("/"), prefix)
     if owntracks_prefix and topic.startswith(owntracks_prefix + "/"):

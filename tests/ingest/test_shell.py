@@ -1,15 +1,19 @@
 """ingest between a real broker and a real database, while things go wrong: nothing receipted is lost, nothing is there twice."""
 
+import json
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from nacl.secret import SecretBox
 
 from ingest.settings import Settings
+from store import keys
 from tests.fix_broker import RunningBroker
-from tests.ingest.phone import Phone, until
+from tests.ingest.phone import PREFIX, Phone, until
 from tests.ingest.program import Program, through
 from tests.ingest.proxy import Proxy
 
@@ -128,6 +132,22 @@ def test_a_retained_status_that_comes_again_is_neither_stored_nor_journaled_agai
     assert stored.one("select count(*) from journal") == 1
 
 
+def test_an_encrypted_phone_is_read_as_soon_as_its_key_is_known(mosquitto: RunningBroker, stored: Stored) -> None:
+    phone = Phone(mosquitto.port)
+    location = json.dumps({"_type": "location", "tst": int(time.time()), "lon": 24.9, "lat": 60.1}).encode()
+    box = SecretBox(b"s3cret".ljust(32, b"\0")).encrypt(location)
+    sealed = {"_type": "encrypted", "data": b64encode(box).decode()}
+    with Program(stored.url, mosquitto.url, quick(prefix=f"{PREFIX}/none", owntracks_prefix=f"{PREFIX}/ot")):
+        until(stored.live)
+        phone.publish("ot/anna/phone", sealed)
+        until(lambda: stored.one("select count(*) from rejects where reason = 'no_key'") == 1)
+        keys.write(stored.connection, "owntracks:anna/phone", "s3cret")
+        time.sleep(0.6)
+        phone.publish("ot/anna/phone", sealed)
+        until(lambda: stored.one("select count(*) from fixes where source = 'owntracks:anna/phone'") == 1)
+    phone.close()
+
+
 # kill -9 -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +238,29 @@ def test_a_commit_whose_answer_is_lost_is_stored_once(mosquitto: RunningBroker, 
     assert stored.seqs() == list(range(1, 43))
     assert stored.told("duplicate_total") == 42, "a COMMIT had not got through before its answer was lost: this proves nothing"
     assert stored.one("select count(*) from journal where sources = '{w-1}'") == 6
+
+
+# Outages -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_time_in_which_nobody_was_subscribed_is_an_outage_of_ours(mosquitto: RunningBroker, stored: Stored) -> None:
+    proxy = Proxy(mosquitto.port)
+    url = f"mqtt://127.0.0.1:{proxy.port}"
+    length = "select extract(epoch from end_at - start_at)::int from outages order by start_at"
+    with Program(stored.url, url, quick(outage_after_s=1.0)):
+        until(stored.live)
+        time.sleep(0.5)
+        assert stored.connection.execute(length).fetchall() == []
+        proxy.close()
+        time.sleep(2.5)
+        proxy.open()
+        until(lambda: len(stored.connection.execute(length).fetchall()) == 1)
+        until(stored.live)
+    time.sleep(2.5)
+    with Program(stored.url, url, quick(outage_after_s=1.0)):
+        until(lambda: len(stored.connection.execute(length).fetchall()) == 2)
+    assert all(2 <= seconds <= 10 for (seconds,) in stored.connection.execute(length))
+    assert stored.one("select count(*) from journal where sources = '{*}'") == 2
 
 
 # The broker --------------------------------------------------------------------------------------------------------------------

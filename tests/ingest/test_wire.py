@@ -170,6 +170,7 @@ def test_a_check_and_an_event_name_the_kinds_that_there_are() -> None:
         ("sitewatch/v1/devices/lock-3/position", Reason.UNKNOWN_TOPIC),
         ("sitewatch/v1/workers/w/17/position", Reason.UNKNOWN_TOPIC),
         ("elsewhere/x", Reason.UNKNOWN_TOPIC),
+        ("sitewatch/v1/" + "x" * 60_000, Reason.UNKNOWN_TOPIC),
         ("sitewatch/v1/workers//position", Reason.BAD_SOURCE),
         (f"sitewatch/v1/workers/{'w' * 129}/position", Reason.BAD_SOURCE),
         ("sitewatch/v1/workers/w\n17/position", Reason.BAD_SOURCE),
