@@ -116,7 +116,9 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     off_plan_stay_mean_s: float = 900.0
     """Mean time that a worker stays outside the planned interval: unheard of, she is gone a few minutes after the plan's end."""
     off_plan_arrive_mean_s: float = 7200.0
-    """Mean time until an absent worker arrives outside the planned interval."""
+    """Mean time until an absent worker arrives before the plan's start."""
+    after_plan_arrive_mean_s: float = 86_400.0
+    """The same after the plan's end: then nobody comes any more."""
     nowhere_prior: float = 0.05
     """Probability that a stay that fits the plan's place was at a place that nobody told us of."""
     neighbour_prior: float = 0.3

@@ -3,7 +3,7 @@
 States and rates (per second; the plan makes them likelier or less, and is no evidence):
 
                  come(t)                           inside the plan      outside it
-      away  ───────────────▶  on          come     1 / arrive_mean_s    1 / off_plan_arrive_mean_s
+      away  ───────────────▶  on          come     1 / arrive_mean_s    1 / off_plan_arrive_mean_s, after it hardly
             ◀───────────────              leave    1 / stay_mean_s      1 / off_plan_stay_mean_s
                  leave(t)
 
@@ -21,8 +21,6 @@ Rules kept here:
 - `smooth` is forward-backward (Rabiner 1989; a chain with irregular times) over the whole window, for a visit that is judged.
 - An observation with llr 0 changes nothing, so that nodes may be put wherever the curve is wanted.
 """
-
-from math import exp
 
 import numpy as np
 from msgspec import Struct
@@ -107,13 +105,6 @@ def smooth(state: State, at: Floats, llr: Floats, visit: Visit, policy: Policy) 
     return smoothed
 
 
-def survival(on: float, since_s: float, policy: Policy) -> float:
-    """P(on site) inside the plan so long after P was `on`, when nothing is heard."""
-    come, leave = 1.0 / policy.arrive_mean_s, 1.0 / policy.stay_mean_s
-    level = come / (come + leave)
-    return level + (on - level) * exp(-(come + leave) * since_s)
-
-
 def _with_plan_nodes(since: float, at: Floats, llr: Floats, visit: Visit) -> tuple[Floats, Floats]:
     """Put empty nodes where the rates change, so that they are constant between nodes."""
     edges = np.array([edge for edge in (visit.starts_at, visit.ends_at) if since < edge < at[-1]])
@@ -126,7 +117,9 @@ def _transitions(at: Floats, visit: Visit, policy: Policy) -> tuple[Floats, Floa
     dt = np.diff(at)
     middle = at[:-1] + dt / 2
     planned = (middle >= visit.starts_at) & (middle < visit.ends_at)
-    come = np.where(planned, 1.0 / policy.arrive_mean_s, 1.0 / policy.off_plan_arrive_mean_s)
+    over = middle >= visit.ends_at
+    idle = np.where(over, 1.0 / policy.after_plan_arrive_mean_s, 1.0 / policy.off_plan_arrive_mean_s)
+    come = np.where(planned, 1.0 / policy.arrive_mean_s, idle)
     leave = np.where(planned, 1.0 / policy.stay_mean_s, 1.0 / policy.off_plan_stay_mean_s)
     level = come / (come + leave)
     fade = np.exp(-(come + leave) * dt)

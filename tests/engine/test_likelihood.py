@@ -9,7 +9,7 @@ from geofence import likelihood
 from geofence.plan import Site
 from geofence.plane import fence_of, plane_of
 from geofence.policy import Policy
-from tests.engine.worlds import circle, square
+from tests.engine.worlds import bounded, circle, square
 
 POLICY = Policy()
 sites = st.sampled_from([square(0, 0, 12), square(0, 0, 40), circle(0, 0, 30), circle(0, 0, 120)])
@@ -23,24 +23,28 @@ def says(site: Site, east: float, accuracy_m: float, moving: bool = True) -> flo
     return float(likelihood.llr(fence, distance, likelihood.sigma(np.array([accuracy_m]), floor, POLICY), floor, POLICY)[0])
 
 
+@bounded
 @given(sites, st.floats(0.0, 4000.0), radii, radii)
 def test_worse_accuracy_never_makes_on_site_easier(site: Site, east: float, one: float, two: float) -> None:
     better, worse = sorted((one, two))
     assert max(says(site, east, worse), 0.0) <= max(says(site, east, better), 0.0) + 1e-9
 
 
+@bounded
 @given(sites, st.floats(0.0, 4000.0), radii)
 def test_what_a_perfect_phone_calls_off_no_phone_calls_on(site: Site, east: float, accuracy: float) -> None:
     if says(site, east, 0.0) <= 0.0:
         assert says(site, east, accuracy) <= 0.0
 
 
+@bounded
 @given(sites, st.floats(0.0, 2000.0), st.floats(0.0, 2000.0), radii)
 def test_further_out_is_never_likelier_on_site(site: Site, one: float, two: float, accuracy: float) -> None:
     nearer, further = sorted((one, two))
     assert says(site, further, accuracy) <= says(site, nearer, accuracy) + 1e-6
 
 
+@bounded
 @given(st.floats(-60.0, 60.0), st.floats(4.0, 60.0))
 def test_the_overlap_is_the_sum_of_the_error_over_the_fence(distance: float, sigma: float) -> None:
     """The box that stands for the fence, summed on a raster of the logistic density, centimetres apart."""

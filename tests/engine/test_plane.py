@@ -9,7 +9,7 @@ from pyproj import Geod
 
 from geofence.plan import Site
 from geofence.plane import fence_of, plane_of
-from tests.engine.worlds import LAT, LON, circle, lonlat, square
+from tests.engine.worlds import LAT, LON, bounded, circle, lonlat, square
 
 metres = st.floats(-300.0, 300.0).map(lambda x: round(x, 2))
 
@@ -23,6 +23,7 @@ def l_shape(name: str = "s-1") -> Site:
     return Site(id=name, geometry=shapely.MultiPolygon([house, shed]))
 
 
+@bounded
 @given(
     st.lists(st.tuples(metres, metres), min_size=1, max_size=30),
     st.sampled_from([square(0, 0, 15), square(40, -20, 90), l_shape()]),

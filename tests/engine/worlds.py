@@ -7,11 +7,17 @@ from math import cos, pi, radians
 
 import numpy as np
 import shapely
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from geofence.evidence import Fixes, Floats, Observed
 from geofence.plan import Scene, Site, Visit
+
+bounded = settings(
+    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+"""How the engine's tests use Hypothesis: the same examples on every machine, and all of them in less than a minute."""
 
 LON, LAT = 116.4, 39.9
 METRES = 6_371_008.8 * pi / 180.0
