@@ -234,7 +234,7 @@ class Fleet:
     def _alerts(self) -> dict[str, Json]:
         if not self.workers:
             return {}
-        kinds = (("sos", "critical"), ("no_show", "warning"), ("phone_silent", "warning"), ("low_battery", "info"))
+        kinds = (("sos", "critical"), ("no_show", "warning"), ("device_offline", "warning"), ("low_coverage", "info"))
         visits = list(self.visits.values())
         made = [
             alert(f"a-{n}", kind, severity, self.now - n * 900, visits[n * 4 % len(visits)])
@@ -284,9 +284,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._reply({"title": "Unauthorized", "detail": "Send the key as Authorization: Bearer"}, 401)
         if url.path == "/v1/live":
             return self._stream()
-        answer = self._answer(
-            [unquote(part) for part in url.path.split("/")[2:]], {name: values[0] for name, values in parse_qs(url.query).items()}
-        )
+        answer = self._answer([unquote(part) for part in url.path.split("/")[2:]], parse_qs(url.query))
         return self._reply(answer or {"title": "Not Found", "detail": f"{url.path} is not known"}, 200 if answer else 404)
 
     def do_POST(self) -> None:
@@ -295,8 +293,9 @@ class Handler(BaseHTTPRequestHandler):
         alert["acknowledged"] = {"at": rfc3339(time.time()), "by": None, "note": None}
         self._reply(alert)
 
-    def _answer(self, parts: list[str], query: dict[str, str]) -> Json | None:
+    def _answer(self, parts: list[str], several: dict[str, list[str]]) -> Json | None:
         fleet = self.server.fleet
+        query = {name: values[0] for name, values in several.items()}
         match parts:
             case ["settings"]:
                 return {
@@ -319,7 +318,7 @@ class Handler(BaseHTTPRequestHandler):
             case ["positions"]:
                 return {"type": "FeatureCollection", "features": [fleet.position(worker) for worker in fleet.workers], "next": None}
             case ["visits"]:
-                return listed(sorted(matching(fleet.visits.values(), query), key=lambda visit: visit["starts_at"]))
+                return listed(sorted(matching(fleet.visits.values(), several), key=lambda visit: visit["starts_at"]))
             case ["visits", visit]:
                 return fleet.visits.get(visit)
             case ["visits", visit, "evidence"]:
@@ -405,12 +404,13 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def matching(visits: Any, query: dict[str, str]) -> Iterator[Json]:
-    wanted = [verdict for verdict in query.get("verdict", "").split(",") if verdict]
+def matching(visits: Any, query: dict[str, list[str]]) -> Iterator[Json]:
+    """Those that fulfil every condition; a condition with several values is fulfilled by any of them."""
+    verdicts = [verdict for text in query.get("verdict", []) for verdict in text.split(",")]
     for visit in visits:
-        if query.get("site", visit["site"]) != visit["site"] or (wanted and visit["outcome"]["verdict"] not in wanted):
-            continue
-        if epoch(query["from"]) <= epoch(visit["starts_at"]) < epoch(query["to"]):
+        said = ((visit["site"], query.get("site")), (visit["worker"], query.get("worker")), (visit["outcome"]["verdict"], verdicts))
+        within = epoch(query["from"][0]) <= epoch(visit["starts_at"]) < epoch(query["to"][0])
+        if within and all(not wanted or value in wanted for value, wanted in said):
             yield visit
 
 

@@ -227,3 +227,26 @@ def test_a_server_that_is_away_is_said_and_tried_again(desk: Desk, open_page: Op
     page.unroute("**/v1/coverage*")
     page.get_by_role("button", name="Try again").click()
     expect(page.locator(".chart canvas")).to_have_count(2)
+
+
+def test_visits_are_found_by_name_and_the_search_is_part_of_the_link(desk: Desk, open_page: OpenPage) -> None:
+    page = open_page(f"{desk.url}/#/visits")
+    rows = page.locator("tbody tr")
+    expect(rows.nth(30)).to_be_attached()
+    page.keyboard.press("/")
+    page.keyboard.type("korhonen 12")
+    expect(page).to_have_url(re.compile(r"q=korhonen\+12"))
+    expect(rows.nth(5)).not_to_be_attached()
+    assert set(rows.locator("td:nth-child(2)").all_inner_texts()) == {"Mikael Korhonen 12"}
+    expect(page.locator("input[type=search]")).to_be_focused()
+    page.reload()
+    expect(rows.nth(5)).not_to_be_attached()
+    expect(rows.first).to_contain_text("Mikael Korhonen 12")
+
+
+def test_a_verdict_chosen_above_the_table_is_all_that_it_shows(desk: Desk, open_page: OpenPage) -> None:
+    page = open_page(f"{desk.url}/#/visits")
+    page.locator(".segments button", has_text="Contradicted").click()
+    expect(page).to_have_url(re.compile("verdict=contradicted"))
+    expect(page.locator("tbody .badge[data-verdict=verified]")).to_have_count(0)
+    expect(page.locator("tbody .badge[data-verdict=contradicted]").first).to_be_visible()

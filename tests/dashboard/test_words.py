@@ -10,11 +10,15 @@ from playwright.sync_api import Page
 from geofence.credibility import NAMES as FLAGS
 from geofence.evidence import DeviceEventKind
 from geofence.outcome import Cause, Finding, Presence, Verdict
+from sitewatch import exceptions
+from store.alerts import Severity
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.fake_desk import STATIC, Desk, Fleet
 
 CONTRACT = {"verdict": get_args(Verdict), "finding": get_args(Finding), "cause": get_args(Cause), "presence": get_args(Presence)}
-WORDS = {**CONTRACT, "flag": FLAGS, "event": get_args(DeviceEventKind), "severity": ("info", "warning", "critical")}
+EVENTS = get_args(DeviceEventKind)
+ALARMS = ("sos", "leak", "smoke", "tamper", "device_offline")
+WORDS = {**CONTRACT, "flag": FLAGS, "event": EVENTS, "severity": get_args(Severity), "alert": (*ALARMS, *exceptions.KINDS)}
 NAMED = re.compile(r"""\bt\(\s*["'`]([a-z][A-Za-z_.0-9]+)["'`]""")
 TEXT_KEY = re.compile(
     r"""["'`]((?:app|common|key|live|visits|visit|strip|coverage|alerts|devices|site|fence|unit|stream|theme)\.[A-Za-z]\w*)["'`]"""

@@ -29,7 +29,8 @@ export function onKeyWanted(ask) {
 export function address(path, parameters = {}) {
   const url = new URL(path.replace(/^\//, ""), new URL("v1/", document.baseURI));
   for (const [name, value] of Object.entries(parameters)) {
-    if (value !== undefined && value !== null && value !== "") url.searchParams.set(name, value);
+    const values = Array.isArray(value) ? value : [value];
+    for (const one of values) if (one !== undefined && one !== null && one !== "") url.searchParams.append(name, one);
   }
   return url;
 }

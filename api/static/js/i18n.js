@@ -19,7 +19,8 @@ export const TEXTS = {
       cancel: "Cancel", notFound: "There is no such page", notFoundHint: "The address may be old. The live map is a good place to start again.",
     },
     key: { title: "API key", ask: "This server wants a key. It is kept in this browser only.", wrong: "The server refused that key.", label: "Key", ok: "Continue", hint: "Find it as token in the ready file, or as SITEWATCH_API_KEY." },
-    state: { on: "On site", off: "Travelling or off", unknown: "Cannot tell", silent: "Offline or stale" },
+    state: { on: "On site", off: "Off site", unknown: "Cannot tell", silent: "Offline" },
+    stateHint: { on: "At the site of the visit that runs", off: "Travelling, at another place, or off duty", unknown: "A visit runs, and the evidence does not decide", silent: "Offline, or no report for 15 minutes" },
     online: { online: "Online", offline: "Offline", never: "Never heard", unsaid: "Not said" },
     live: {
       search: "Search worker, site or visit", sort: "Sort", sortName: "Name", sortState: "State", sortAge: "Last report", noWorkers: "No workers yet",
@@ -50,6 +51,7 @@ export const TEXTS = {
     cause: {
       ingest_outage: "Our outage", no_device: "No phone paired", permission_off: "Location not permitted", phone_offline: "Phone offline", power_save: "Power saving", poor_accuracy: "Poor accuracy", suspect: "Not credible", delayed: "May still come", silent: "Online but silent",
     },
+    why: { first: "First verdict", late_evidence: "Late evidence", plan_changed: "Plan changed", policy_changed: "Policy changed", time_passed: "Time passed" },
     flag: { mock: "Mock location", teleport: "Impossible speed", frozen: "Frozen coordinates", stale_ping: "Stale repeat", clock_skew: "Clock off", impossible_accuracy: "Impossible accuracy" },
     coverage: {
       title: "Coverage", time: "Time coverage", visit: "Visit coverage", timeHint: "Seconds that were seen, of all seconds of visits", visitHint: "Visits that were seen for at least {target} of their time", visits: "Visits", unseen: "Not seen", byDay: "By day against {target}",
@@ -58,7 +60,7 @@ export const TEXTS = {
     },
     alerts: { title: "Alerts", open: "Open", done: "Acknowledged", none: "Nothing wants a person", noneHint: "Alerts appear here when a visit goes wrong: a no-show, a wrong site, an SOS button, a phone gone silent.", noneDone: "Nothing was acknowledged yet", acknowledge: "Acknowledge", acknowledged: "Acknowledged {when}", cleared: "Cleared by itself", when: "Since", what: "What", where: "Where" },
     severity: { critical: "Critical", warning: "Warning", info: "Info" },
-    alert: { sos: "SOS", no_show: "No-show", late: "Late", late_arrival: "Late arrival", wrong_site: "Wrong site", low_coverage: "Low coverage", phone_silent: "Phone silent", worker_silent: "Worker silent", silent: "Silent", device_offline: "Device offline", battery_low: "Battery low", low_battery: "Battery low", spoof_suspected: "Spoofing suspected", tamper: "Tampering", leak: "Water leak", smoke: "Smoke", left_early: "Left early", early_departure: "Early departure", contradicted: "Contradicted" },
+    alert: { sos: "SOS", no_show: "No-show", late: "Late", wrong_site: "Wrong site", contradicted: "Contradicted", spoof_suspected: "Spoofing suspected", conflicting_evidence: "Conflicting evidence", low_coverage: "Low coverage", device_offline: "Device offline", tamper: "Tampering", leak: "Water leak", smoke: "Smoke" },
     devices: { title: "Devices", none: "No devices yet", noneHint: "Put devices through PUT /v1/devices/{id}; what they report appears by itself.", kind: "Kind", state: "Last state", battery: "Battery", lastHeard: "Last report", address: "Address", connection: "Connection", search: "Device, site or kind" },
     kind: { lock: "Lock", contact: "Door contact", motion: "Motion", plug: "Plug", sos: "SOS button", gateway: "Gateway" },
     event: { lock: "Locked", unlock: "Unlocked", open: "Open", close: "Closed", motion: "Motion", occupied: "Occupied", vacant: "Vacant", power: "{value} W", sos: "SOS pressed", leak: "Leak", smoke: "Smoke", tamper: "Tampered", battery: "Battery {value}", in: "Check-in", out: "Check-out" },
@@ -76,7 +78,8 @@ export const TEXTS = {
       zone: "时间按 {zone}", zoneEach: "时间按各服务地点所在时区", shown: "显示 {n} 条", back: "返回", unknownId: "未找到", customer: "客户", cancel: "取消", notFound: "没有这个页面", notFoundHint: "地址可能已失效，可从实时地图重新开始。",
     },
     key: { title: "API 密钥", ask: "此服务器需要密钥。密钥只保存在本浏览器中。", wrong: "服务器拒绝了该密钥。", label: "密钥", ok: "继续", hint: "见就绪文件中的 token，或环境变量 SITEWATCH_API_KEY。" },
-    state: { on: "在现场", off: "途中或离岗", unknown: "无法判定", silent: "离线或失联" },
+    state: { on: "在现场", off: "不在现场", unknown: "无法判定", silent: "离线" },
+    stateHint: { on: "位于当前工单的服务地点", off: "途中、在别处或离岗", unknown: "工单进行中，证据不足以判定", silent: "离线，或 15 分钟没有上报" },
     online: { online: "在线", offline: "离线", never: "从未上报", unsaid: "未说明" },
     live: {
       search: "搜索人员、地点或工单", sort: "排序", sortName: "姓名", sortState: "状态", sortAge: "最近上报", noWorkers: "还没有服务人员", noWorkersHint: "通过 POST /v1/plans 导入人员、地点和工单，或用 sitewatch up --sim 启动模拟车队。", noMatch: "没有匹配的人员", noMatchHint: "请修改搜索词或状态筛选。",
@@ -95,6 +98,7 @@ export const TEXTS = {
     verdict: { pending: "待定", verified: "已核实", partial: "部分核实", contradicted: "不符", unknown: "无法判定" },
     finding: { late_arrival: "迟到", early_departure: "早退", short_service: "服务时长不足", over_service: "超时服务", no_show: "未到场", wrong_site: "地点错误", unscheduled: "计划外服务", missing_check_in: "未签到", missing_check_out: "未签退", low_coverage: "覆盖率不足", spoof_suspected: "疑似伪造定位", clock_skew: "时钟偏差", conflicting_evidence: "证据矛盾" },
     cause: { ingest_outage: "平台中断", no_device: "未绑定手机", permission_off: "定位权限关闭", phone_offline: "手机离线", power_save: "省电模式", poor_accuracy: "精度过低", suspect: "数据不可信", delayed: "可能迟到的数据", silent: "在线但无上报" },
+    why: { first: "首次判定", late_evidence: "迟到的证据", plan_changed: "计划变更", policy_changed: "策略变更", time_passed: "时间推移" },
     flag: { mock: "模拟定位", teleport: "速度不可能", frozen: "坐标冻结", stale_ping: "过期重发", clock_skew: "时钟偏差", impossible_accuracy: "精度不可信" },
     coverage: {
       title: "覆盖率", time: "时间覆盖率", visit: "工单覆盖率", timeHint: "已监测秒数占全部服务秒数的比例", visitHint: "覆盖率不低于 {target} 的工单占比", visits: "工单数", unseen: "未监测", byDay: "每日覆盖率与 {target} 目标", causes: "未监测时长（按原因）", hours: "小时", days7: "7 天", days14: "14 天", days30: "30 天", today: "今天", from: "从", to: "到",
@@ -102,7 +106,7 @@ export const TEXTS = {
     },
     alerts: { title: "告警", open: "待处理", done: "已确认", none: "没有需要处理的事项", noneHint: "出现未到场、地点错误、SOS 呼叫或手机失联等情况时，告警会显示在这里。", noneDone: "还没有已确认的告警", acknowledge: "确认", acknowledged: "{when} 已确认", cleared: "已自动解除", when: "发生时间", what: "事项", where: "对象" },
     severity: { critical: "紧急", warning: "警告", info: "提示" },
-    alert: { sos: "SOS 呼叫", no_show: "未到场", late: "迟到", late_arrival: "迟到", wrong_site: "地点错误", low_coverage: "覆盖率不足", phone_silent: "手机失联", worker_silent: "人员失联", silent: "失联", device_offline: "设备离线", battery_low: "电量低", low_battery: "电量低", spoof_suspected: "疑似伪造定位", tamper: "设备被拆动", leak: "漏水", smoke: "烟雾", left_early: "早退", early_departure: "早退", contradicted: "不符" },
+    alert: { sos: "SOS 呼叫", no_show: "未到场", late: "迟到", wrong_site: "地点错误", contradicted: "不符", spoof_suspected: "疑似伪造定位", conflicting_evidence: "证据矛盾", low_coverage: "覆盖率不足", device_offline: "设备离线", tamper: "设备被拆动", leak: "漏水", smoke: "烟雾" },
     devices: { title: "设备", none: "还没有设备", noneHint: "通过 PUT /v1/devices/{id} 登记设备，上报的状态会自动显示。", kind: "类型", state: "最近状态", battery: "电量", lastHeard: "最近上报", address: "地址", connection: "连接", search: "设备、地点或类型" },
     kind: { lock: "门锁", contact: "门磁", motion: "人体感应", plug: "智能插座", sos: "SOS 按钮", gateway: "网关" },
     event: { lock: "已上锁", unlock: "已开锁", open: "打开", close: "关闭", motion: "有人移动", occupied: "有人", vacant: "无人", power: "{value} 瓦", sos: "SOS 已按下", leak: "漏水", smoke: "烟雾", tamper: "被拆动", battery: "电量 {value}", in: "签到", out: "签退" },

@@ -180,15 +180,16 @@ function palette() {
 
 function layers(paint, font, tiled) {
   const byState = ["match", ["get", "state"], "on", paint["state-on"], "off", paint["state-off"], "unknown", paint["state-unknown"], "silent", paint["state-silent"], paint["state-idle"]];
+  const idle = ["==", ["get", "state"], "idle"];
   const label = { "text-font": font, "text-size": 11, "text-anchor": "top", "text-offset": [0, 0.9], "text-max-width": 9 };
   const halo = { "text-color": paint.ink, "text-halo-color": paint["map-halo"], "text-halo-width": 1.4 };
   const dot = { "circle-color": byState, "circle-stroke-color": paint["map-halo"], "circle-opacity": ["get", "fade"], "circle-stroke-opacity": ["get", "fade"] };
   return [
     { id: "graticule", type: "line", source: "graticule", paint: { "line-color": paint["map-line"], "line-width": 1 }, layout: { visibility: tiled ? "none" : "visible" } },
     { id: "graticule-label", type: "symbol", source: "graticule", paint: { "text-color": paint.muted, "text-opacity": 0.75, "text-halo-color": paint["map-halo"], "text-halo-width": 1 }, layout: { "symbol-placement": "line", "symbol-spacing": 520, "text-field": ["get", "label"], "text-font": font, "text-size": 9.5, visibility: tiled ? "none" : "visible" } },
-    { id: "fences-fill", type: "fill", source: "fences", paint: { "fill-color": byState, "fill-opacity": ["case", ["==", ["get", "state"], "idle"], 0.08, 0.2] } },
-    { id: "fences-line", type: "line", source: "fences", paint: { "line-color": byState, "line-width": ["case", ["get", "selected"], 2.5, 1.2] } },
-    { id: "places-dot", type: "circle", source: "places", maxzoom: 14.5, paint: { "circle-radius": ["interpolate", ["linear"], ["zoom"], 8, 1.6, 14, 3.2], "circle-color": paint["map-halo"], "circle-stroke-color": byState, "circle-stroke-width": 1.4 } },
+    { id: "fences-fill", type: "fill", source: "fences", paint: { "fill-color": byState, "fill-opacity": ["case", idle, 0.06, 0.2] } },
+    { id: "fences-line", type: "line", source: "fences", paint: { "line-color": byState, "line-width": ["case", ["get", "selected"], 2.5, 1.2], "line-opacity": ["case", idle, 0.45, 1] } },
+    { id: "places-dot", type: "circle", source: "places", maxzoom: 14.5, paint: { "circle-radius": ["interpolate", ["linear"], ["zoom"], 8, 1.6, 14, 3.2], "circle-color": paint["map-halo"], "circle-stroke-color": byState, "circle-stroke-width": ["case", idle, 1, 1.8], "circle-stroke-opacity": ["case", idle, 0.5, 1], "circle-opacity": ["case", idle, 0.6, 1] } },
     { id: "tails-line", type: "line", source: "tails", paint: { "line-color": byState, "line-width": 2, "line-opacity": 0.28 }, layout: { "line-cap": "round", "line-join": "round" } },
     { id: "trail-line", type: "line", source: "trail", paint: { "line-color": paint.accent, "line-width": 2.2, "line-opacity": 0.7 }, layout: { "line-cap": "round", "line-join": "round" } },
     { id: "fixes-dot", type: "circle", source: "fixes", minzoom: 10, paint: { "circle-radius": ["interpolate", ["linear"], ["zoom"], 12, 1.6, 17, 3.6], "circle-color": ["case", ["get", "flagged"], paint.flagged, paint.accent], "circle-stroke-color": paint["map-halo"], "circle-stroke-width": 0.8 } },

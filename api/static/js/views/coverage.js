@@ -12,6 +12,7 @@ const DAY_MS = 86_400_000;
 const PRESETS = { today: 1, days7: 7, days14: 14, days30: 30 };
 const TABS = { worker: "coverage.byWorker", site: "coverage.bySite", service: "coverage.byService" };
 const ROWS_MAX = 300;
+const DAYS_MAX = 400;
 const REFRESH_MS = 20_000;
 
 export function mount(root, route) {
@@ -91,8 +92,20 @@ function paint(view, days, groups) {
   if (!days.total.visits) return replace(view.body, emptyState(t("coverage.none"), t("coverage.noneHint")));
   const target = days.target;
   const scrolled = view.body.scrollTop;
-  replace(view.body, h("div", { class: "body" }, totals(days.total, target), charts(view, days.items, target), groupSection(view, groups, target)));
+  replace(view.body, h("div", { class: "body" }, totals(days.total, target), charts(view, everyDay(view, days.items), target), groupSection(view, groups, target)));
   view.body.scrollTop = scrolled;
+}
+
+/** The days of the range, also those of which there is nothing to tell: an axis of time has no holes. */
+function everyDay(view, items) {
+  const { first, last } = range(view);
+  const known = new Map(items.map((item) => [item.day, item]));
+  const found = [];
+  for (let at = Date.parse(first); at <= Date.parse(last) && found.length < DAYS_MAX; at += DAY_MS) {
+    const day = new Date(at).toISOString().slice(0, 10);
+    found.push(known.get(day) ?? { day, time_coverage: null, visit_coverage: null, gaps: {} });
+  }
+  return found;
 }
 
 function totals(total, target) {

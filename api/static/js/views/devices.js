@@ -78,10 +78,10 @@ function row(device, withSite) {
   );
 }
 
-/** The newest event that describes a state; `at` of what was reported is in seconds. Battery and connection have columns of their own. */
+/** The newest event that describes a state; battery and connection have columns of their own. */
 function reported(state) {
   const events = Object.entries(state?.reported ?? {}).filter(([kind]) => kind !== "battery" && kind !== "status");
   if (!events.length) return "–";
-  const [kind, said] = events.sort((a, b) => b[1].at - a[1].at)[0];
+  const [kind, said] = events.sort((a, b) => Date.parse(b[1].at) - Date.parse(a[1].at))[0];
   return t(`event.${kind}`, { value: said.value === undefined ? "" : Math.round(said.value) });
 }

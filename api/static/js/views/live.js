@@ -52,7 +52,7 @@ function buildPage(view) {
     paint(view);
   });
   view.chips = Object.fromEntries(
-    [null, ...STATES].map((state) => [state ?? "all", h("button", { type: "button", class: "filter", "data-state": state, onclick: () => filterState(view, state) }, h("span", { class: "n" }), h("span", { class: "label" }, state && h("i", { class: "dot", "data-state": state }), state ? t(`state.${state}`) : t("common.all")))]),
+    [null, ...STATES].map((state) => [state ?? "all", h("button", { type: "button", class: "filter", "data-state": state, title: state && t(`stateHint.${state}`), onclick: () => filterState(view, state) }, h("span", { class: "n" }), h("span", { class: "label" }, state && h("i", { class: "dot", "data-state": state }), state ? t(`state.${state}`) : t("common.all")))]),
   );
   view.sort = h("select", { "aria-label": t("live.sort"), onchange: (event) => sortBy(view, event.target.value) }, SORTS.map((sort) => h("option", { value: sort, selected: sort === memory.sort }, t(`live.${sort}`))));
   view.spacer = h("div", { class: "spacer" });

@@ -200,7 +200,7 @@ function evidenceTable(tally) {
 
 /** What people were told before, newest first, and why it changed. */
 function historyTable(versions, zone) {
-  const row = ({ recorded_at, why, outcome }) => h("tr", {}, h("td", {}, whenever(Date.parse(recorded_at), zone)), h("td", {}, verdictBadge(outcome.verdict)), h("td", { class: "number" }, percent(outcome.coverage)), h("td", { class: "muted" }, why));
+  const row = ({ recorded_at, why, outcome }) => h("tr", {}, h("td", {}, whenever(Date.parse(recorded_at), zone)), h("td", {}, verdictBadge(outcome.verdict)), h("td", { class: "number" }, percent(outcome.coverage)), h("td", { class: "muted" }, t(`why.${why.replaceAll(" ", "_")}`)));
   return h("table", { class: "plain" }, h("tbody", {}, versions.slice(0, HISTORY_MAX).map(row)));
 }
 

@@ -7,22 +7,28 @@ import { clock, dateField, duration, startOfDate, zoneName } from "../format.js"
 import { t } from "../i18n.js";
 import { emptyState, errorState, findingChips, loadingState, miniStrip, searchField, shareBar, siteLink, verdictBadge, VERDICTS, visitHref, workerLink } from "../widgets.js";
 
-const PAGE = 200;
+const PAGE = 500;
+const SEARCH_PAUSE_MS = 300;
+const MATCHES_MAX = 40;
+const BEFORE_NOW_ROWS = 12;
 const DAY_MS = 86_400_000;
 
 export function mount(root, route) {
   const view = { root, route, items: [], next: null, state: "loading", failure: null, stop: new AbortController() };
-  view.search = route.query.get("q") ?? "";
   buildPage(view);
   load(view);
   return {
     update: (kinds) => kinds.has("visits") && refresh(view),
     navigate(next) {
       view.route = next;
+      if (document.activeElement !== view.search) view.search.value = next.query.get("q") ?? "";
       load(view);
       return true;
     },
-    unmount: () => view.stop.abort(),
+    unmount() {
+      clearTimeout(view.typing);
+      view.stop.abort();
+    },
   };
 }
 
@@ -36,6 +42,11 @@ function verdictsOf(view) {
 
 function buildPage(view) {
   view.toolbar = h("div", { class: "toolbar" });
+  // One field for the life of the view: the toolbar is built anew while somebody types into it.
+  view.search = searchField(t("visits.search"), view.route.query.get("q") ?? "", (text) => {
+    clearTimeout(view.typing);
+    view.typing = setTimeout(() => go(view, { q: text.trim() || null }), SEARCH_PAUSE_MS);
+  });
   view.body = h("div", { class: "scroll" });
   replace(view.root, h("div", { class: "page" }, view.toolbar, view.body));
   buildToolbar(view);
@@ -49,6 +60,7 @@ function buildToolbar(view) {
   const chosen = verdictsOf(view);
   const verdicts = VERDICTS.map((verdict) => h("button", { type: "button", "aria-pressed": String(chosen.has(verdict)), onclick: () => toggleVerdict(view, verdict) }, verdictBadge(verdict)));
   view.shown = h("span", { class: "muted" });
+  const isTyping = document.activeElement === view.search;
   replace(
     view.toolbar,
     h("h1", {}, t("visits.title")),
@@ -61,14 +73,12 @@ function buildToolbar(view) {
     ),
     h("button", { type: "button", onclick: () => go(view, { day: null }) }, t("common.today")),
     h("span", { class: "segments" }, verdicts),
-    searchField(t("visits.search"), view.search, (text) => {
-      view.search = text;
-      paint(view);
-    }),
+    view.search,
     h("span", { class: "gap" }),
     view.shown,
     h("span", { class: "muted" }, zonesAgree() ? t("common.zone", { zone: zoneName(zone) }) : t("common.zoneEach")),
   );
+  if (isTyping) view.search.focus();
 }
 
 function zonesAgree() {
@@ -87,7 +97,10 @@ function go(view, changes) {
     if (value === null) query.delete(name);
     else query.set(name, value);
   }
-  location.hash = `#/visits${query.size ? `?${query}` : ""}`;
+  const hash = `#/visits${query.size ? `?${query}` : ""}`;
+  // A search in progress is no place to go back to.
+  if ("q" in changes) location.replace(hash);
+  else location.hash = hash;
 }
 
 function parameters(view) {
@@ -102,13 +115,42 @@ async function load(view) {
     await loaded(); // The desk's day begins when the sites' zone says so.
     if (signal.aborted) return;
     buildToolbar(view);
-    const answer = await get("visits", parameters(view), { signal });
-    Object.assign(view, { items: answer.items, next: nextPage(answer), state: "ready" });
+    Object.assign(view, await find(view, signal), { state: "ready" });
   } catch (failure) {
     if (signal.aborted) return;
     Object.assign(view, { state: "failed", failure });
   }
   paint(view);
+}
+
+/** A page of the day's visits; with a search, those of the workers and at the sites whose names match, whatever page they are on. */
+async function find(view, signal) {
+  const wanted = searchOf(view);
+  const given = parameters(view);
+  if (!wanted) {
+    const answer = await get("visits", given, { signal });
+    return { items: answer.items, next: nextPage(answer) };
+  }
+  const worker = matching(fleet.workers.keys(), workerName, wanted);
+  const site = matching(fleet.sites.keys(), siteName, wanted);
+  const asked = [worker.length && { worker }, site.length && { site }].filter(Boolean);
+  const answers = await Promise.all(asked.map((who) => get("visits", { ...given, ...who }, { signal })));
+  const named = [...fleet.visits.values()].filter((visit) => visit.id.toLowerCase().includes(wanted));
+  const found = new Map([...answers.flatMap((answer) => answer.items), ...named.filter(isWithin(given))].map((visit) => [visit.id, visit]));
+  return { items: [...found.values()].sort((a, b) => Date.parse(a.starts_at) - Date.parse(b.starts_at)), next: null };
+}
+
+function searchOf(view) {
+  return (view.route.query.get("q") ?? "").toLowerCase();
+}
+
+function matching(ids, nameOf, wanted) {
+  return [...ids].filter((id) => id.toLowerCase().includes(wanted) || nameOf(id).toLowerCase().includes(wanted)).slice(0, MATCHES_MAX);
+}
+
+function isWithin({ from, to, verdict }) {
+  const verdicts = verdict.split(",").filter(Boolean);
+  return (visit) => visit.starts_at >= from && visit.starts_at < to && (!verdicts.length || verdicts.includes(visit.outcome.verdict));
 }
 
 async function loadMore(view) {
@@ -133,15 +175,26 @@ function refresh(view) {
 function paint(view) {
   if (view.state === "loading") return replace(view.body, loadingState());
   if (view.state === "failed") return replace(view.body, errorState(view.failure, () => load(view)));
-  const wanted = view.search.trim().toLowerCase();
-  const rows = view.items.filter((visit) => !wanted || [visit.id, visit.worker, visit.site, workerName(visit.worker), siteName(visit.site)].some((text) => text.toLowerCase().includes(wanted)));
+  const rows = view.items;
   view.shown.textContent = t("common.shown", { n: rows.length });
   if (!rows.length) {
-    const filtered = wanted || verdictsOf(view).size;
+    const filtered = searchOf(view) || verdictsOf(view).size;
     return replace(view.body, emptyState(t(filtered ? "visits.noMatch" : "visits.none"), t(filtered ? "visits.noMatchHint" : "visits.noneHint")));
   }
   const more = view.next && h("div", { class: "foot" }, h("button", { type: "button", onclick: () => loadMore(view) }, t("common.more")));
+  const scrolled = view.body.scrollTop;
   replace(view.body, visitTable(rows), more);
+  view.body.scrollTop = scrolled;
+  if (view.placed !== location.hash) scrollToNow(view, rows);
+  view.placed = location.hash;
+}
+
+/** A day that has begun opens where it is: with what comes next at the foot of the first screen. */
+function scrollToNow(view, rows) {
+  const next = rows.findIndex((visit) => Date.parse(visit.starts_at) > now());
+  if (next <= BEFORE_NOW_ROWS) return;
+  const row = view.body.querySelectorAll("tbody tr")[next - BEFORE_NOW_ROWS];
+  view.body.scrollTop = row.offsetTop - view.body.querySelector("thead").offsetHeight;
 }
 
 /** The table of visits, also for a site's page. */
