@@ -35,7 +35,10 @@ BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 10.0
 # A part that ran this long was well: its next end is a new story and waits the first delay again.
 WELL_AFTER_S = 30.0
-POLL_S = 0.05
+# Asking whether a part answers costs it something too, a login for some: soon at first, then less often.
+POLL_FIRST_S = 0.05
+POLL_MAX_S = 0.4
+POLL_GROWTH = 1.2
 CHECK_EVERY_S = 5.0
 CHECKS_FAILED_MAX = 3
 # At each start a longer log is put aside, and the one put aside before is gone.
@@ -69,7 +72,7 @@ class Keeper:
         self._say = say
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
-        self._may_go = False
+        self._may_go = asyncio.Event()
         # Set when the part answers, and when it is given up.
         self._settled = asyncio.Event()
         self._failure: str | None = None
@@ -86,7 +89,7 @@ class Keeper:
 
     async def go(self) -> None:
         """Lets the part work, now and at every later start; returns when it answers. Raises StartError."""
-        self._may_go = True
+        self._may_go.set()
         self._release()
         await self._settled.wait()
         if self._failure is not None:
@@ -147,7 +150,7 @@ class Keeper:
                 env={**os.environ, **self.part.environment, lifeline.VARIABLE: "1"},
                 process_group=0,
             )
-        if self._may_go:
+        if self._may_go.is_set():
             self._release()
         return self._process
 
@@ -158,14 +161,15 @@ class Keeper:
 
     async def _follow(self, began_at: datetime, *, again: bool) -> None:
         """Notices the first answer of a start, and a part that answers no more."""
+        await self._may_go.wait()
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not (self._may_go and await asyncio.to_thread(self.part.answers, began_at)):
-            if not self._may_go:
-                deadline = time.monotonic() + START_TIMEOUT_S
-            elif time.monotonic() > deadline and not again:
+        pause_s = POLL_FIRST_S
+        while not await asyncio.to_thread(self.part.answers, began_at):
+            if time.monotonic() > deadline and not again:
                 self._fail(f"{self.part.name} does not answer; the end of {self.log}:\n{tail(self.log)}")
                 return
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * POLL_GROWTH, POLL_MAX_S)
         self._answered_once = True
         self._settled.set()
         if again:
