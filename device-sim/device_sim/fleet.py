@@ -120,8 +120,8 @@ class Play:
 
     async def _until_next(self, box: Outbox) -> None:
         """A dead phone stays away until it has something to say."""
-        while box.next_at() > self._now():
-            await asyncio.sleep(LOOK_S)
+        while (away_s := box.next_at() - self._now()) > 0:
+            await asyncio.sleep(min(max(away_s, LOOK_S), 1.0))
 
     async def _speak(self, client: aiomqtt.Client, boxes: list[Outbox], radio: Radio | None = None) -> None:
         """Send what is due, feed by feed in the order of time, and what is overdue once a second."""
