@@ -64,6 +64,13 @@ class Batch(Struct, frozen=True):
     payload: bytes
 
 
+class Receipt(Struct, frozen=True):
+    """What the system sends to a phone after the commit."""
+
+    through: int
+    epoch: int = 0
+
+
 class UndeliveredError(Exception):
     """No progress for longer than the patience; the text says what was last seen."""
 
@@ -254,13 +261,6 @@ class Delivery:
 
     def _done(self) -> bool:
         return self._delivered == self._total
-
-
-class Receipt(Struct, frozen=True):
-    """What the system sends to a phone after the commit."""
-
-    through: int
-    epoch: int = 0
 
 
 # Batches -------------------------------------------------------------------------------------------------------------------------

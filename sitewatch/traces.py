@@ -125,7 +125,7 @@ COLUMNS = {
 
 def comma_separated(lines: Lines) -> Read:
     """CSV with a header; `;` and tab separate too. `at` is RFC 3339 with a zone, or epoch seconds."""
-    texts = (line.decode("utf-8-sig" if first else "utf-8", "replace") for first, line in zip(_true_once(), lines, strict=False))
+    texts = (line.decode("utf-8" if number else "utf-8-sig", "replace") for number, line in enumerate(lines))
     header = next(texts, "")
     delimiter = max(",;\t", key=header.count)
     place = _columns([name.strip().lower() for name in header.strip().split(delimiter)])
@@ -148,12 +148,6 @@ def comma_separated(lines: Lines) -> Read:
             yield _row_point(rows.line_num + 1, cells, place)
         except _UnusableError as error:
             yield BadLine(rows.line_num + 1, str(error))
-
-
-def _true_once() -> Iterator[bool]:
-    yield True
-    while True:
-        yield False
 
 
 def _columns(header: list[str]) -> dict[str, int]:

@@ -38,7 +38,8 @@ def test_a_service_is_pinned_bounded_and_looked_after(name: str) -> None:
     service = SERVICES[name]
     tag = service["image"].rpartition(":")[2]
     assert re.search(r"\d+\.\d+\.\d+", tag), "an image wants its whole version"
-    assert service["restart"] == "on-failure:5" if name in ("migrate", "grants") else service["restart"] == "unless-stopped"
+    once = {"migrate": "on-failure:5", "grants": "on-failure:5", "tools": "no"}
+    assert service["restart"] == once.get(name, "unless-stopped")
     assert {"cpus", "memory"} <= set(service["deploy"]["resources"]["limits"])
     assert service["logging"]["options"]["max-size"]
     assert "no-new-privileges:true" in service["security_opt"]
@@ -49,7 +50,7 @@ def test_a_service_is_pinned_bounded_and_looked_after(name: str) -> None:
 
 
 def test_programs_run_without_rights_on_a_file_system_that_cannot_be_written() -> None:
-    for name in ("migrate", "ingest-1", "ingest-2", "verify", "api", "sim"):
+    for name in ("migrate", "ingest-1", "ingest-2", "verify", "api", "sim", "tools"):
         assert SERVICES[name]["read_only"] is True
         assert SERVICES[name]["cap_drop"] == ["ALL"]
     assert "USER sitewatch" in (HOUSE / "Dockerfile").read_text()
