@@ -15,7 +15,7 @@ from api.problem import unknown
 from api.reply import Json, rfc3339
 from store import figures
 
-router = APIRouter(tags=["alerts"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1", tags=["alerts"], route_class=StrictRoute)
 
 AlertId = Annotated[str, Path(alias="id", min_length=1, max_length=600)]
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from api import (
@@ -36,6 +36,22 @@ from api.metrics import Metrics, Timing
 from api.settings import Settings
 from api.stream import Hub
 
+PARTS = (
+    sites,
+    workers,
+    devices,
+    visits,
+    evidence,
+    plans,
+    policies,
+    positions,
+    coverage,
+    alerts,
+    rejects,
+    live,
+    probes,
+    pages,
+)
 COMPRESS_BYTES_MIN = 2_000
 
 
@@ -56,9 +72,8 @@ def create(settings: Settings, url: str) -> FastAPI:
     app.state.pool = database.pool(url, settings)
     app.state.hub = Hub(url, settings.stream_bytes_max, settings.stream_resume_rows_max)
     app.state.metrics = Metrics()
-    app.include_router(_v1())
-    app.include_router(probes.router)
-    app.include_router(pages.router)
+    for part in PARTS:
+        app.include_router(part.router)
     app.mount("/static", pages.Files(directory=pages.FOLDER, check_dir=False), name="static")
     problem.install(app)
     openapi.install(app, key_required=settings.api_key is not None)
@@ -69,13 +84,6 @@ def create(settings: Settings, url: str) -> FastAPI:
         app.add_middleware(KeyRequired, key=settings.api_key)
     app.add_middleware(Timing, metrics=app.state.metrics)
     return app
-
-
-def _v1() -> APIRouter:
-    v1 = APIRouter(prefix="/v1")
-    for part in (sites, workers, devices, visits, evidence, plans, policies, positions, coverage, alerts, rejects, live):
-        v1.include_router(part.router)
-    return v1
 
 
 @asynccontextmanager

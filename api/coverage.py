@@ -17,7 +17,7 @@ from geofence.outcome import Cause
 from geofence.policy import Policy
 from store import figures
 
-router = APIRouter(tags=["coverage"])
+router = APIRouter(prefix="/v1", tags=["coverage"])
 
 SPAN = timedelta(days=7)
 """What is reported when nobody says what."""
@@ -77,12 +77,13 @@ async def get_coverage(
     offset = paging.decode(cursor, int) or 0
     groups = await figures.coverage(database, start, end, TARGET, _dimensions(by), max(0, offset), limit + 1)
     page, last = paging.cut(groups, limit)
+    span = Span({"from": rfc3339(start), "to": rfc3339(end)})
     report = CoverageRead(
         target=TARGET,
-        span={"from": rfc3339(start), "to": rfc3339(end)},
+        span=span,
         total=_sums(await figures.coverage_total(database, start, end, TARGET)),
         items=[_item(row) for row in page],
-        next=paging.url(request, offset + limit) if last else None,
+        next=paging.url(request, offset + limit, **span) if last else None,
     )
     return Json(report)
 
@@ -100,16 +101,10 @@ def _dimensions(by: list[str]) -> list[figures.Dimension]:
 
 
 def _item(row: figures.CoverageRow) -> CoverageItem:
-    item = cast(CoverageItem, _sums(row))
-    if row.day is not None:
-        item["day"] = row.day.isoformat()
-    if row.worker is not None:
-        item["worker"] = row.worker
-    if row.site is not None:
-        item["site"] = row.site
-    if row.service is not None:
-        item["service"] = row.service
-    return item
+    day = row.day.isoformat() if row.day else None
+    keys = {"day": day, "worker": row.worker, "site": row.site, "service": row.service}
+    asked = {name: value for name, value in keys.items() if value is not None}
+    return cast(CoverageItem, {**asked, **_sums(row)})
 
 
 def _sums(row: figures.CoverageRow) -> CoverageFigures:

@@ -1,6 +1,6 @@
 """Devices over HTTP: what is installed at a site, and what it reported last."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,11 +12,11 @@ from api.body import StrictRoute
 from api.database import Database
 from api.fields import Cursor, Id, Limit, PathId, Said, Text, extras, same_id
 from api.problem import unknown
-from api.reply import Json, rfc3339
+from api.reply import Json, rfc3339, rfc3339_epoch
 from api.workers import Dialect
 from store import plans, views
 
-router = APIRouter(tags=["devices"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1", tags=["devices"], route_class=StrictRoute)
 
 EXAMPLE: JsonDict = {"site": "s-12", "kind": "lock", "dialect": "zigbee2mqtt", "address": "front_lock", "name": "Front door"}
 ANSWERED = ("source", "state", "updated_at")
@@ -42,14 +42,26 @@ class DeviceBody(BaseModel):
         return self
 
 
+class Report(TypedDict, total=False):
+    """The newest event of one kind; `state` only of the kind `status`."""
+
+    at: Said
+    received_at: Said
+    value: float
+    worker: str
+    credential: str
+    state: str
+    battery: float
+
+
 class DeviceState(TypedDict):
-    """What a device reported last; `reported` holds the newest event of each kind."""
+    """What a device reported last; `reported` holds the newest event of each kind, and its `status`."""
 
     at: Said
     received_at: Said
     online: bool | None
     battery: float | None
-    reported: dict[str, Any]
+    reported: dict[str, Report]
 
 
 class DeviceRead(TypedDict):
@@ -111,8 +123,14 @@ def _state(row: views.DeviceRow) -> DeviceState | None:
         received_at=rfc3339(row.received_at),
         online=row.online,
         battery=row.battery,
-        reported=row.state or {},
+        reported={kind: _report(said) for kind, said in (row.state or {}).items()},
     )
+
+
+def _report(stored: dict[str, Any]) -> Report:
+    """The store keeps an event's times as epoch seconds."""
+    times = {name: rfc3339_epoch(stored[name]) for name in ("at", "received_at") if name in stored}
+    return cast(Report, {**stored, **times})
 
 
 @router.put("/devices/{id}", response_model=DeviceRead, response_class=Json, responses={201: {"model": DeviceRead}})

@@ -16,7 +16,7 @@ from geofence.plan import Visit
 from geofence.policy import Policy
 from store import observations, views
 
-router = APIRouter(tags=["visits"])
+router = APIRouter(prefix="/v1", tags=["visits"])
 
 ROWS_MAX = 5_000
 """Of each kind: a motion sensor that flutters must not make a page that nobody can load."""

@@ -8,7 +8,7 @@ from fastapi.sse import EventSourceResponse
 from api.problem import FieldError, did_you_mean, invalid
 from api.stream import KINDS, Hub, Kind
 
-router = APIRouter(tags=["live"])
+router = APIRouter(prefix="/v1", tags=["live"])
 
 EXAMPLE = (
     "event: position\n"

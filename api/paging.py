@@ -32,10 +32,10 @@ def decode(cursor: str | None, key: type[T]) -> T | None:
         raise invalid([FieldError(field="cursor", at="query", detail=detail)]) from None
 
 
-def url(request: Request, key: object) -> str:
-    """Where the page behind this key is: the same call with another cursor."""
+def url(request: Request, key: object, **said: str) -> str:
+    """Where the page behind this key is: the same call with another cursor, and with what it left to us said aloud."""
     cursor = base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
-    return str(request.url.include_query_params(cursor=cursor))
+    return str(request.url.include_query_params(cursor=cursor, **said))
 
 
 def cut(rows: Sequence[T], limit: int) -> tuple[Sequence[T], T | None]:

@@ -20,7 +20,7 @@ from store import plans
 
 T = TypeVar("T")
 
-router = APIRouter(tags=["plans"])
+router = APIRouter(prefix="/v1", tags=["plans"])
 
 SCHEMA = {"$ref": "#/components/schemas/PlansBody"}
 

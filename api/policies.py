@@ -21,7 +21,7 @@ from api.reply import Json, rfc3339_or_null
 from geofence.policy import Policy
 from store import plans, views
 
-router = APIRouter(tags=["policies"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1", tags=["policies"], route_class=StrictRoute)
 
 DEFAULT = "default"
 SET_BY_US = ("service", "version")

@@ -20,7 +20,7 @@ from geofence.outcome import Presence
 from geofence.policy import Policy
 from store import observations
 
-router = APIRouter(tags=["positions"])
+router = APIRouter(prefix="/v1", tags=["positions"])
 
 TRACK_S = timedelta(hours=24)
 """How much of a track is answered when nobody says how much."""
@@ -159,7 +159,8 @@ async def get_track(
         raise unknown("worker", worker)
     found = flags(columns([*lead, *rows]), Policy())[len(lead) :]
     features = [fix(worker, row, list(why)) for row, why in zip(page, found, strict=False)]
-    behind = paging.url(request, _Place(last.at, last.source, last.identity)) if last else None
+    said = {"from": start.isoformat(), "to": end.isoformat()}
+    behind = paging.url(request, _Place(last.at, last.source, last.identity), **said) if last else None
     return GeoJson(Track(type="FeatureCollection", features=features, next=behind))
 
 

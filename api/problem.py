@@ -20,6 +20,7 @@ from fastapi.exceptions import RequestValidationError
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 from pydantic import Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 from typing_extensions import TypedDict
 
 from store.plans import InUse, Refused, Taken, UnknownReference
@@ -165,7 +166,16 @@ async def _http_error(request: Request, error: Exception) -> Response:
     }
     if isinstance(error, Problem):
         return _answer(request, error.status_code, error.detail, error.errors, error.headers)
+    if error.status_code == 405:
+        error.headers = {"Allow": _allowed(request) or (error.headers or {}).get("Allow", "")}
     return _answer(request, error.status_code, details.get(error.status_code, str(error.detail)), (), error.headers)
+
+
+def _allowed(request: Request) -> str:
+    """Every method that the address takes; the router knows only those of the first route that fits."""
+    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    fitting = (calls for path, calls in paths.items() if compile_path(path)[0].fullmatch(request.url.path))
+    return ", ".join(sorted(method.upper() for calls in fitting for method in calls))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

@@ -14,7 +14,7 @@ from api.problem import unknown
 from api.reply import Json, rfc3339, rfc3339_or_null
 from store import observations
 
-router = APIRouter(tags=["rejects"])
+router = APIRouter(prefix="/v1", tags=["rejects"])
 
 SHOWN_BYTES = 4_096
 """Of a payload in a list; one reject alone is shown whole."""

@@ -1,16 +1,16 @@
 """Replies: JSON and GeoJSON, encoded once. Their shapes are TypedDicts, which OpenAPI shows and the type checker holds us to."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from fastapi import Response
+from fastapi.responses import JSONResponse
+
+HALF_A_MILLISECOND = timedelta(microseconds=500)
 
 
-class Json(Response):
+class Json(JSONResponse):
     """A JSON document."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         return msgspec.json.encode(content)
@@ -23,8 +23,8 @@ class GeoJson(Json):
 
 
 def rfc3339(at: datetime) -> str:
-    """`2026-11-22T01:02:03.450Z`. What PostgreSQL gives is in UTC already, since every connection asks for it."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """`2026-11-22T01:02:03.450Z`, to the nearest millisecond, like `rfc3339_epoch`."""
+    return (at + HALF_A_MILLISECOND).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def rfc3339_or_null(at: datetime | None) -> str | None:

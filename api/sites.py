@@ -16,7 +16,7 @@ from api.problem import unknown
 from api.reply import GeoJson, rfc3339
 from store import plans, views
 
-router = APIRouter(tags=["sites"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1", tags=["sites"], route_class=StrictRoute)
 
 EXAMPLE: JsonDict = {
     "type": "Feature",
@@ -61,22 +61,21 @@ class SiteBody(BaseModel):
     type: Literal["Feature"]
     id: Id | None = Field(None, description="must be the id in the path, where there is one")
     geometry: Geometry
-    properties: SiteProperties = SiteProperties()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_properties(cls, value: Any) -> Any:
-        # GeoJSON allows a Feature whose properties are null.
-        return {**value, "properties": {}} if isinstance(value, dict) and value.get("properties", ...) is None else value
+    properties: SiteProperties | None = Field(None, description="GeoJSON allows null")
 
     @model_validator(mode="after")
     def _radius_of_a_point(self) -> "SiteBody":
-        point, radius = self.geometry["type"] == "Point", self.properties.radius_m
+        point, radius = self.geometry["type"] == "Point", self.said.radius_m
         if point and radius is None:
             raise PydanticCustomError("radius", "properties.radius_m is missing: a Point needs its radius in metres")
         if not point and radius is not None:
             raise PydanticCustomError("radius", "properties.radius_m belongs to a Point: an area has its own outline")
         return self
+
+    @property
+    def said(self) -> SiteProperties:
+        """The properties, and the defaults where there are none."""
+        return self.properties or SiteProperties()
 
 
 class SiteRead(TypedDict):
@@ -108,7 +107,7 @@ class SiteCollection(TypedDict):
 
 def plan(site: str, body: SiteBody) -> plans.SitePlan:
     """What the store keeps of a body."""
-    properties = body.properties
+    properties = body.said
     corners = fence.box(body.geometry, properties.radius_m)
     return plans.SitePlan(
         id=site,

@@ -19,7 +19,7 @@ from api.reply import Json, rfc3339
 from geofence.outcome import Verdict
 from store import plans, views
 
-router = APIRouter(tags=["visits"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1", tags=["visits"], route_class=StrictRoute)
 
 LENGTH_MAX = timedelta(hours=48)
 EXAMPLE: JsonDict = {

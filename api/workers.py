@@ -15,7 +15,7 @@ from api.problem import unknown
 from api.reply import Json, rfc3339
 from store import plans, views
 
-router = APIRouter(tags=["workers"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1", tags=["workers"], route_class=StrictRoute)
 
 Dialect = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,31}$")]
 DIALECTS = ("owntracks", "zigbee2mqtt", "tasmota", "shelly", "homeassistant", "homie", "native")

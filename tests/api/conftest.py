@@ -55,6 +55,8 @@ def client(url: str) -> Iterator[httpx.Client]:
 def asked(plain_postgres: postgres.Cluster) -> Iterator[httpx.Client]:
     """One api for all tests of a module that only ask, or ask for what is refused; it knows the small world."""
     for database in fix_database._clone(plain_postgres):
+        with psycopg.connect(database) as connection:
+            world.beat(connection)
         with serving(Settings(), database) as url, httpx.Client(base_url=url, timeout=10) as found:
             for path, body in world.PLANS.items():
                 found.put(path, json=body)

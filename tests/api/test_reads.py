@@ -184,13 +184,14 @@ def test_a_device_shows_what_it_reported_last(planned: httpx.Client, connection:
     connection.execute(
         """
         insert into device_states (source, at, received_at, online, battery, state)
-        values ('lock-1', %(at)s, %(at)s, true, 0.75, '{"lock": {"at": 1}}')
+        values ('lock-1', %(at)s, %(at)s, true, 0.75, '{"unlock": {"at": 1763625600.25, "worker": "w-1"}}')
         """,
         {"at": STARTS_AT},
     )
     state = planned.get("/v1/devices?site=s-1").json()["items"][0]["state"]
     time = "2026-11-20T08:00:00.000Z"
-    assert state == {"at": time, "received_at": time, "online": True, "battery": 0.75, "reported": {"lock": {"at": 1}}}
+    unlocked = {"at": "2025-11-20T08:00:00.250Z", "worker": "w-1"}
+    assert state == {"at": time, "received_at": time, "online": True, "battery": 0.75, "reported": {"unlock": unlocked}}
 
 
 def test_coverage_adds_seconds_and_counts_visits(many: httpx.Client) -> None:

@@ -122,3 +122,17 @@ def changed(connection: psycopg.Connection, **lists: list[str]) -> int:
         connection.execute("notify sitewatch_changes")
     assert row is not None
     return int(row[0])
+
+
+def beat(connection: psycopg.Connection, states: dict[str, Any] | None = None, ago_s: float = 0.0) -> None:
+    """Writes heartbeats as ingest and verify do."""
+    said = {"ingest": {"connected": True, "received_total": 7, "rejected_total": {"malformed": 2}}, "verify": {"lag_s": 0.25}}
+    for name, state in (said | (states or {})).items():
+        connection.execute(
+            """
+            insert into programs (name, beat_at, started_at, state)
+            values (%s, now() - make_interval(secs => %s), now() - interval '1 hour', %s)
+            on conflict (name) do update set beat_at = excluded.beat_at, state = excluded.state
+            """,
+            [name, ago_s, Jsonb(state)],
+        )
