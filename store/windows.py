@@ -2,8 +2,8 @@
 
 Rules kept here:
 
-- A handful of queries, however many visits. Fixes, which are nearly all of the evidence, come as one binary COPY of rows of one
-  width, which numpy reads in place: no Python object is made per fix.
+- A handful of queries, however many visits. Fixes, which are nearly all of the evidence, come as one row a source whose columns are
+  binary arrays, which numpy reads in place: no Python object is made per fix.
 - A window has the same content whatever the order in which it was stored: every part is in the order of (at, source, identity).
 - A status lasts until the next. So beside those of the window come the `STATUSES_BEFORE` before it, and offline notices that came
   inside it: their own time is that of the connection's beginning.
@@ -11,14 +11,17 @@ Rules kept here:
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 from psycopg import Connection
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.pq import Format
 
-from geofence.evidence import Check, DeviceEvent, Fixes, Observed, Status
+from geofence.evidence import Check, DeviceEvent, Fixes, Ints, Observed, Status
 from geofence.plan import Scene
 from geofence.policy import Policy
 from store import haunts, scenes
@@ -80,75 +83,76 @@ def read_fixes(connection: Connection, spans: Sequence[Span]) -> dict[int, Fixes
     """The fixes of each owner that has any."""
     if not spans:
         return {}
-    sources = sorted({span.source for span in spans})
-    rank = {source: n for n, source in enumerate(sources)}
-    values = {
-        "owners": [span.owner for span in spans],
-        "ranks": [rank[span.source] for span in spans],
-        "first": min(span.from_at for span in spans),
-        "last": max(span.to_at for span in spans),
-        **_columns(spans),
-    }
-    with connection.cursor() as cursor, cursor.copy(FIXES, values) as copy:
-        rows = _unpack(b"".join(copy))
-    if not len(rows):
-        return {}
-    rows = rows[np.lexsort((rows["identity"], rows["rank"], rows["at"], rows["owner"]))]
-    owners, starts = np.unique(rows["owner"], return_index=True)
-    return {int(owner): _fixes(part, sources) for owner, part in zip(owners, np.split(rows, starts[1:]), strict=True)}
+    values = {**_columns(spans), **_bounds(spans)}
+    found: dict[int, list[tuple[str, Any]]] = defaultdict(list)
+    with connection.cursor(binary=True) as cursor:
+        for name in _ELEMENTS:
+            cursor.adapters.register_loader(cursor.adapters.types[name].array_oid, _Raw)
+        for owner, source, *columns in cursor.execute(FIXES, values):
+            found[owner].append((source, columns))
+    return {owner: _fixes(sorted(parts, key=lambda part: part[0])) for owner, parts in found.items()}
 
 
-_HEADER_BYTES = 19
-_TRAILER_BYTES = 2
-_COLUMNS = (
-    ("owner", ">i4"),
-    ("rank", ">i4"),
-    ("at", ">i8"),
-    ("received_at", ">i8"),
-    ("identity", ">i8"),
-    ("lon", ">f8"),
-    ("lat", ">f8"),
-    ("accuracy_m", ">f4"),
-    ("altitude_m", ">f4"),
-    ("speed_mps", ">f4"),
-    ("heading_deg", ">f4"),
-    ("mock", "?"),
-    ("ping", "?"),
-    ("mode", "S16"),
-)
-# Every value has its length before it, and every row the number of its values.
-_ROW = np.dtype([("columns", ">i2"), *(pair for name, kind in _COLUMNS for pair in ((f"{name} bytes", ">i4"), (name, kind)))])
+class _Raw(Loader):
+    """Leaves an array as the bytes that it came in, for numpy to read in place."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> bytes:
+        return bytes(data)
+
+
+# An array without nulls of values of one width: a header, and then every value with its length before it.
+_HEADER_BYTES = 20
+_ELEMENTS = {
+    "timestamptz": np.dtype([("bytes", ">i4"), ("value", ">i8")]),
+    "int8": np.dtype([("bytes", ">i4"), ("value", ">i8")]),
+    "float8": np.dtype([("bytes", ">i4"), ("value", ">f8")]),
+    "float4": np.dtype([("bytes", ">i4"), ("value", ">f4")]),
+    "bool": np.dtype([("bytes", ">i4"), ("value", "?")]),
+}
+_TIME, _KEY, _DEGREES, _NUMBER, _FLAG = _ELEMENTS.values()
+_KINDS = (_TIME, _TIME, _KEY, _DEGREES, _DEGREES, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _FLAG, _FLAG)
 _EPOCH_US = 946_684_800_000_000
 
 
-def _unpack(copied: bytes) -> NDArray[np.void]:
-    """The rows of a binary COPY whose columns all have one width and are never null."""
-    rows = np.frombuffer(
-        copied, dtype=_ROW, offset=_HEADER_BYTES, count=(len(copied) - _HEADER_BYTES - _TRAILER_BYTES) // _ROW.itemsize
+def _fixes(parts: Sequence[tuple[str, Any]]) -> Fixes:
+    """The fixes of one owner out of the columns of each of her sources, which come in the order of their names."""
+    lengths = [(len(columns[0]) - _HEADER_BYTES) // _TIME.itemsize for _, columns in parts]
+    source = np.repeat(np.arange(len(parts)), lengths)
+    at, received_at, identity, *rest = (
+        np.concatenate([_values(columns[n], kind) for _, columns in parts]) for n, kind in enumerate(_KINDS)
     )
-    if len(rows) * _ROW.itemsize + _HEADER_BYTES + _TRAILER_BYTES != len(copied):
-        raise AssertionError("a column of FIXES is null or has another width than _COLUMNS says")
-    return rows
-
-
-def _fixes(rows: NDArray[np.void], sources: Sequence[str]) -> Fixes:
-    ranks, source = np.unique(rows["rank"], return_inverse=True)
-    named = rows["mode"] != b""
+    order = np.lexsort((identity, source, at))
+    lon, lat, accuracy_m, altitude_m, speed_mps, heading_deg, mock, ping = (column[order] for column in rest)
     return Fixes(
-        sources=tuple(sources[rank] for rank in ranks),
-        source=source.astype(np.int64),
-        at=_seconds(rows["at"]),
-        received_at=_seconds(rows["received_at"]),
-        lon=rows["lon"].astype(np.float64),
-        lat=rows["lat"].astype(np.float64),
-        accuracy_m=rows["accuracy_m"].astype(np.float64),
-        altitude_m=rows["altitude_m"].astype(np.float64),
-        speed_mps=rows["speed_mps"].astype(np.float64),
-        heading_deg=rows["heading_deg"].astype(np.float64),
-        mock=rows["mock"].astype(np.bool_),
-        ping=rows["ping"].astype(np.bool_),
-        mode=tuple(mode.decode(errors="ignore") or None for mode in rows["mode"].tolist()) if named.any() else (),
+        sources=tuple(source for source, _ in parts),
+        source=source[order],
+        at=_seconds(at[order]),
+        received_at=_seconds(received_at[order]),
+        lon=lon,
+        lat=lat,
+        accuracy_m=accuracy_m,
+        altitude_m=altitude_m,
+        speed_mps=speed_mps,
+        heading_deg=heading_deg,
+        mock=mock,
+        ping=ping,
+        mode=_modes([columns[-1] for _, columns in parts], lengths, order),
     )
+
+
+def _values(array: bytes, kind: np.dtype[np.void]) -> NDArray[Any]:
+    values = np.frombuffer(array, dtype=kind, offset=_HEADER_BYTES)["value"]
+    return values.astype(np.float64 if kind in (_DEGREES, _NUMBER) else values.dtype.newbyteorder("="))
+
+
+def _modes(parts: Sequence[list[str | None] | None], lengths: Sequence[int], order: Ints) -> tuple[str | None, ...]:
+    """The modes in the given order; nothing when no fix names one, as of most phones."""
+    if not any(parts):
+        return ()
+    modes = [mode for part, length in zip(parts, lengths, strict=True) for mode in part or [None] * length]
+    return tuple(modes[n] for n in order.tolist())
 
 
 def _seconds(micros: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -180,13 +184,7 @@ def _read_rows(connection: Connection, query: str, spans: Sequence[Span], kind: 
     found: dict[int, list[Row]] = defaultdict(list)
     if spans:
         names = kind.__struct_fields__
-        values = {
-            "owners": [span.owner for span in spans],
-            "first": min(span.from_at for span in spans),
-            "last": max(span.to_at for span in spans),
-            "before": STATUSES_BEFORE,
-            **_columns(spans),
-        }
+        values = {**_columns(spans), **_bounds(spans), "before": STATUSES_BEFORE}
         for owner, *row in connection.execute(query.encode(), values):
             found[owner].append(kind(**dict(zip(names, row, strict=True))))
     ordered = {owner: tuple(sorted(rows, key=_order)) for owner, rows in found.items()}
@@ -207,10 +205,15 @@ def _spans(staged: Iterable[Staged], sources: Iterable[Sequence[str]]) -> list[S
 
 def _columns(spans: Sequence[Span]) -> dict[str, object]:
     return {
+        "owners": [span.owner for span in spans],
         "sources": [span.source for span in spans],
         "from_at": [span.from_at for span in spans],
         "to_at": [span.to_at for span in spans],
     }
+
+
+def _bounds(spans: Sequence[Span]) -> dict[str, object]:
+    return {"first": min(span.from_at for span in spans), "last": max(span.to_at for span in spans)}
 
 
 def _outages(connection: Connection, staged: Sequence[Staged]) -> list[Stretch]:
@@ -224,24 +227,6 @@ def _outages(connection: Connection, staged: Sequence[Staged]) -> list[Stretch]:
 # one walk of the unique index per span, also before the tables were ever analysed. `first` and `last` repeat the bounds as
 # constants, by which TimescaleDB leaves out chunks when it plans.
 
-# The columns are those of _COLUMNS, none of them null. Binary timestamps are microseconds.
-FIXES = """
-copy (
-    select span.owner, span.rank, said.at, said.received_at, said.identity, said.lon, said.lat,
-           coalesce(said.accuracy_m, 'NaN'), coalesce(said.altitude_m, 'NaN'), coalesce(said.speed_mps, 'NaN'),
-           coalesce(said.heading_deg, 'NaN'), said.mock, coalesce(said.trigger = 'ping', false),
-           substr(convert_to(coalesce(said.mode, ''), 'UTF8') || '\\x00000000000000000000000000000000', 1, 16)
-    from unnest(%(owners)s::int4[], %(ranks)s::int4[], %(sources)s::text[], %(from_at)s::float8[], %(to_at)s::float8[])
-         as span (owner, rank, source, from_at, to_at)
-    cross join lateral (
-        select * from fixes
-        where source = span.source and at >= to_timestamp(span.from_at) and at < to_timestamp(span.to_at)
-          and at >= to_timestamp(%(first)s) and at < to_timestamp(%(last)s)
-        offset 0
-    ) as said
-) to stdout (format binary)
-"""
-
 _SPANS = """
 unnest(%(owners)s::int4[], %(sources)s::text[], %(from_at)s::float8[], %(to_at)s::float8[]) as span (owner, source, from_at, to_at)
 """
@@ -250,10 +235,26 @@ where source = span.source and at >= to_timestamp(span.from_at) and at < to_time
   and at >= to_timestamp(%(first)s) and at < to_timestamp(%(last)s)
 """
 
+# One row a span, its columns as arrays: those of _KINDS, in which a null would break the width, and the modes if there are any.
+FIXES: LiteralString = f"""
+select span.owner, span.source, said.at, said.received_at, said.identity, said.lon, said.lat, said.accuracy_m, said.altitude_m,
+       said.speed_mps, said.heading_deg, said.mock, said.ping, said.mode
+from {_SPANS}
+cross join lateral (
+    select array_agg(at) as at, array_agg(received_at) as received_at, array_agg(identity) as identity, array_agg(lon) as lon,
+           array_agg(lat) as lat, array_agg(coalesce(accuracy_m, 'NaN')) as accuracy_m,
+           array_agg(coalesce(altitude_m, 'NaN')) as altitude_m, array_agg(coalesce(speed_mps, 'NaN')) as speed_mps,
+           array_agg(coalesce(heading_deg, 'NaN')) as heading_deg, array_agg(mock) as mock,
+           array_agg(coalesce(trigger = 'ping', false)) as ping, case when count(mode) > 0 then array_agg(mode) end as mode
+    from fixes {_INSIDE}
+) as said
+where said.at is not null
+"""
+
 # The columns of each are the fields of its struct, in their order.
 CHECKS = f"""
-select span.owner, said.source, extract(epoch from at)::float8, extract(epoch from received_at)::float8, identity, kind, visit, method,
-       code, lon, lat, accuracy_m::float8, epoch, seq
+select span.owner, said.source, extract(epoch from at)::float8, extract(epoch from received_at)::float8, identity, kind, visit,
+       method, code, lon, lat, accuracy_m::float8, epoch, seq
 from {_SPANS} cross join lateral (select * from checks {_INSIDE} offset 0) as said
 """
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sitewatch import verify
+from sitewatch.verify_settings import Settings
 from tests.verify.world import DAY, NINE, TEN, World, check, event, served, status, stay
 
 LATER = TEN + 7200
@@ -209,7 +209,7 @@ def test_an_offline_notice_reaches_the_visit_in_which_it_came(world: World) -> N
 def test_late_evidence_is_gathered_before_it_is_judged(world: World, gathered_s: float) -> None:
     world.visit("v1", world.worker("anna"), world.site(0))
     world.verify(LATER)
-    patient = verify.Settings(coalesce_s=gathered_s)
+    patient = Settings(coalesce_s=gathered_s)
     for n in range(5):
         world.send(stay("anna", 0, NINE + 600 * n, NINE + 600 * n + 600))
         world.verify(LATER + n, patient)

@@ -17,6 +17,7 @@ from psycopg import AsyncConnection
 from geofence.evidence import Check, DeviceEvent, Evidence, Fix, Status
 from geofence.outcome import Outcome
 from sitewatch import verify
+from sitewatch.verify_settings import Settings
 from store import derived, evidence, plans
 from store.plans import DevicePlan, Plans, SitePlan, VisitPlan, WorkerPlan
 
@@ -25,7 +26,7 @@ NINE, TEN = DAY + 9 * 3600, DAY + 10 * 3600
 LON, LAT = 116.40, 39.90
 METRE_LON = 1 / (111_320 * math.cos(math.radians(LAT)))
 METRE_LAT = 1 / 111_320
-AT_ONCE = verify.Settings(coalesce_s=0.0)
+AT_ONCE = Settings(coalesce_s=0.0)
 
 
 class World:
@@ -107,7 +108,7 @@ class World:
 
     # verify -----------------------------------------------------------------------------------------------------------------
 
-    def verify(self, now: float, settings: verify.Settings = AT_ONCE) -> int:
+    def verify(self, now: float, settings: Settings = AT_ONCE) -> int:
         """Runs cycles at `now` until nothing is left; returns how many visits were judged."""
         judged = 0
         for _ in range(1000):
