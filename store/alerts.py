@@ -133,7 +133,8 @@ cross join lateral (
     where device_events.source = touch.source and {_INSIDE} and kind in ('sos', 'leak', 'smoke', 'tamper') and value = 0
     group by kind, source
 ) as ended
-where alerts.kind = ended.kind and alerts.detail ->> 'source' = ended.source and alerts.at < ended.at and not alerts.cleared
+where alerts.visit is null and alerts.kind = ended.kind and alerts.detail ->> 'source' = ended.source and alerts.at < ended.at
+  and not alerts.cleared
   and alerts.id like ended.kind || ':%%'
 returning alerts.id
 """
@@ -155,7 +156,7 @@ returning id
 BACK_ONLINE = f"""
 update alerts set cleared = true
 from {_SPANS} join device_states as said on said.source = touch.source
-where alerts.kind = 'device_offline' and alerts.detail ->> 'source' = said.source and not alerts.cleared
+where alerts.visit is null and alerts.kind = 'device_offline' and alerts.detail ->> 'source' = said.source and not alerts.cleared
   and (said.online or alerts.at <> to_timestamp((said.state #>> '{{status,received_at}}')::float8))
 returning alerts.id
 """
