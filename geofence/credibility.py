@@ -57,7 +57,8 @@ def masks(fixes: Fixes, policy: Policy) -> Ints:
         own = np.flatnonzero((fixes.source == source) & ~fixes.ping & ~fixes.mock)
         if len(own) > 1:
             east, north = _metres(fixes, own)
-            frozen = _frozen(fixes.at[own], east, north, policy)
+            # A cell's position is the tower's, and the same each time: only what claims to be precise can be too still to be true.
+            frozen = _frozen(fixes.at[own], east, north, policy) & ~(fixes.accuracy_m[own] > policy.accuracy_max_m)
             mask[own[frozen]] |= FROZEN
             real, east, north = own[~frozen], east[~frozen], north[~frozen]
             if len(real) > 1:
