@@ -4,7 +4,8 @@ Rules kept here:
 
 - JSON as RFC 8259 has it: no NaN, no numbers beyond a float's range, no lone surrogates, UTF-8 only. Nesting is bounded by the
   reader. A text with NUL is refused here, because PostgreSQL cannot keep it.
-- A body that is declared as something else is 415 and not a riddle of missing fields; one that is not declared is taken for JSON.
+- A body must be declared as JSON, or it is 415 and not a riddle of missing fields. Being strict has a second use: a foreign web page
+  can make a browser send undeclared bodies and forms to an api on its own machine, but not JSON.
 """
 
 from collections.abc import Callable, Coroutine
@@ -49,13 +50,15 @@ def parse(body: bytes) -> Any:
 
 
 def refuse_other_media(request: Request) -> None:
-    """Raises 415 for a body that is declared as anything but JSON."""
-    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not declared or request.method in ("GET", "HEAD", "DELETE"):
+    """Raises 415 for a body that is not declared as JSON."""
+    empty = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
+    if empty or request.method not in ("PUT", "POST"):
         return
+    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     main, _, sub = declared.partition("/")
     if main != "application" or not (sub == "json" or sub.endswith("+json")):
-        raise Problem(415, f"The body is declared as {declared}: send JSON with Content-Type: application/json.")
+        said = f"as {declared[:80]}" if declared else "as nothing"
+        raise Problem(415, f"The body is declared {said}: send JSON with Content-Type: application/json.")
 
 
 def _refuse_nul(value: Any) -> None:

@@ -160,9 +160,13 @@ def test_a_wrong_question_is_a_problem_that_says_the_mend(asked: httpx.Client, p
 
 def test_a_wrong_method_or_media_type_is_a_problem(client: httpx.Client) -> None:
     assert "PATCH" in problem(client.patch("/v1/sites/s-1"), 405)["detail"]
-    form = client.put("/v1/sites/s-1", data={"a": "b"})
-    assert "application/json" in problem(form, 415)["detail"]
-    assert client.put("/v1/sites/s-1", content=json.dumps(world.SITE)).status_code == 201, "curl users forget the header"
+    body = json.dumps(world.SITE)
+    for declared in ({}, {"content-type": "text/plain"}, {"content-type": "application/x-www-form-urlencoded"}):
+        for method, path in (("PUT", "/v1/sites/s-1"), ("POST", "/v1/plans")):
+            answer = client.request(method, path, content=body, headers=declared)
+            assert "application/json" in problem(answer, 415)["detail"]
+    answer = client.put("/v1/sites/s-1", content=body, headers={"content-type": "application/geo+json; charset=utf-8"})
+    assert answer.status_code == 201
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,16 @@ class Fleet:
                 self._tell("position", self.position(worker, time.time()))
             self.lock.notify_all()
 
+    def hire(self) -> str:
+        """A worker who was planned after everything else, and who moves."""
+        with self.lock:
+            worker = f"w-{len(self.workers) + 1:04}"
+            self.workers.append(worker)
+            self.place[worker] = self._near(24.94, 60.18, 0.02)
+            self._tell("position", self.position(worker, time.time()))
+            self.lock.notify_all()
+        return worker
+
     def settle(self, visit: str) -> None:
         """The visit turns from pending to verified."""
         with self.lock:

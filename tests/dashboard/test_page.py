@@ -94,6 +94,15 @@ def test_markers_move_when_the_stream_says_so(desk: Desk, open_page: OpenPage) -
     soon(lambda: sum(one["at"] != before.get(one["worker"]) for one in drawn(page, "workers-dot")) > 20, "movement")
 
 
+def test_a_worker_who_was_planned_later_gets_her_name(desk: Desk, open_page: OpenPage) -> None:
+    page = open_page(f"{desk.url}/#/live")
+    expect(page.locator(".stream")).to_have_attribute("data-state", "live")
+    expect(page.locator(".filter .n").first).to_have_text("40")
+    worker = desk.fleet.hire()
+    page.goto(f"{desk.url}/#/live/worker/{worker}")
+    expect(page.locator(".card h2")).to_have_text(desk.fleet.name(worker), timeout=15_000)
+
+
 def test_a_visit_turns_verified_before_the_readers_eyes(desk: Desk, open_page: OpenPage) -> None:
     page = open_page(f"{desk.url}/#/visits/v-w-0007-2")
     expect(page.locator(".headline .badge")).to_have_attribute("data-verdict", "pending")

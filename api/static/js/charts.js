@@ -24,7 +24,16 @@ export function shareChart({ days, series, target }) {
     options: {
       ...frame(days, paint, (value) => `${number(value * 100)} %`),
       scales: { x: xScale(days), y: { range: (_, low) => [axisFloor(low ?? 0.9), 1.005] } },
-      series: [{}, ...series.map(({ label, colour: name }) => ({ label, stroke: paint(name), width: 2, points: { show: true, size: 6, fill: paint(name) }, spanGaps: true }))],
+      series: [
+        {},
+        ...series.map(({ label, colour: name }) => ({
+          label,
+          stroke: paint(name),
+          width: 2,
+          points: { show: true, size: 6, fill: paint(name) },
+          spanGaps: true,
+        })),
+      ],
       hooks: { draw: [(plot) => targetLine(plot, target, paint("ink"))] },
     },
   }));
@@ -32,7 +41,9 @@ export function shareChart({ days, series, target }) {
 
 /** Hours by day, stacked. `series`: `[{label, values, colour}]` from the bottom up. */
 export function stackChart({ days, series }) {
-  const sums = series.map((_, upTo) => days.map((_, at) => series.slice(0, upTo + 1).reduce((sum, { values }) => sum + values[at], 0)));
+  const sums = series.map((_, upTo) =>
+    days.map((_, at) => series.slice(0, upTo + 1).reduce((sum, { values }) => sum + values[at], 0)),
+  );
   const top = Math.max(0.1, ...(sums.at(-1) ?? [0]));
   return chart((paint, uPlot) => ({
     // Tallest first: each lower sum is drawn over it, and what stays visible is the piece.
@@ -40,7 +51,17 @@ export function stackChart({ days, series }) {
     options: {
       ...frame(days, paint, (value) => `${number(value, top < 5 ? 1 : 0)} ${t("coverage.hours")}`),
       scales: { x: xScale(days), y: { range: [0, top * 1.08] } },
-      series: [{}, ...series.toReversed().map(({ label, colour: name }) => ({ label, stroke: paint(name), fill: paint(name), width: 0, paths: uPlot.paths.bars({ size: [0.62, 46] }), points: { show: false } }))],
+      series: [
+        {},
+        ...series.toReversed().map(({ label, colour: name }) => ({
+          label,
+          stroke: paint(name),
+          fill: paint(name),
+          width: 0,
+          paths: uPlot.paths.bars({ size: [0.62, 46] }),
+          points: { show: false },
+        })),
+      ],
     },
   }));
 }
@@ -71,13 +92,24 @@ function chart(describe) {
 }
 
 function frame(days, paint, ofValue) {
-  const axis = { stroke: paint("muted"), grid: { stroke: paint("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, Noto Sans, sans-serif" };
+  const axis = {
+    stroke: paint("muted"),
+    grid: { stroke: paint("line"), width: 1 },
+    ticks: { show: false },
+    font: "11px system-ui, Noto Sans, sans-serif",
+  };
   return {
     legend: { show: false },
     cursor: { show: false },
     padding: [8, 8, 0, 0],
     axes: [
-      { ...axis, grid: { show: false }, splits: (plot) => everyFew(days, plot.width), values: (_, splits) => splits.map((index) => days[index] ?? ""), size: 26 },
+      {
+        ...axis,
+        grid: { show: false },
+        splits: (plot) => everyFew(days, plot.width),
+        values: (_, splits) => splits.map((index) => days[index] ?? ""),
+        size: 26,
+      },
       { ...axis, size: 58, values: (_, splits) => splits.map(ofValue) },
     ],
   };

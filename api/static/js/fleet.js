@@ -15,6 +15,7 @@ import { follow } from "./live.js";
 const TELL_EACH_MS = 500;
 const STREAM_PATIENCE_MS = 2500;
 const SILENT_AFTER_S = 900;
+const NEWCOMERS_MS = 3000; // Plans come in thousands: they are asked for when they have settled.
 const TAIL_S = 600;
 const TAIL_MAX = 40;
 const TAIL_JUMP_M = 1500; // A tail that jumps so far is a lie about the way between.
@@ -39,6 +40,8 @@ export const fleet = {
 const listeners = new Set();
 let dirty = new Set();
 let teller = null;
+let newcomers = null;
+const askedFor = new Set();
 let held = null;
 let wantedAgain = false;
 
@@ -238,8 +241,23 @@ function take(kind, data) {
     else if (kind === "visit") takeThing(fleet.visits, thing);
     else if (kind === "alert") takeThing(fleet.alerts, thing);
   }
+  if (things.some(isNews)) newcomers ??= setTimeout(meetNewcomers, NEWCOMERS_MS);
   const name = { position: "positions", visit: "visits", alert: "alerts", device: "devices" }[kind];
   if (name) tellSoon(name);
+}
+
+/** Whether something speaks of a worker or a site that was planned after the page was loaded. Each is asked for once. */
+function isNews(thing) {
+  const { worker, site } = thing.properties ?? thing;
+  const unknown = [worker && !fleet.workers.has(worker) && `worker ${worker}`, site && !fleet.sites.has(site) && `site ${site}`];
+  const fresh = unknown.filter((id) => id && !askedFor.has(id));
+  for (const id of fresh) askedFor.add(id);
+  return fresh.length > 0;
+}
+
+async function meetNewcomers() {
+  newcomers = null;
+  await refetch();
 }
 
 function takeThing(things, thing) {

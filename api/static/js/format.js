@@ -118,7 +118,15 @@ function offsetMinutes(at, zone) {
 }
 
 function partsOf(at, zone) {
-  const options = { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  const options = {
+    timeZone: zone,
+    year: "numeric",
+    month: "2-digit",
+    day: "2-digit",
+    hour: "2-digit",
+    minute: "2-digit",
+    hourCycle: "h23",
+  };
   const parts = formatter("parts", options).formatToParts(at);
   return Object.fromEntries(parts.map((part) => [part.type, part.value]));
 }

@@ -70,10 +70,26 @@ export function graticule([west, south, east, north]) {
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   const lines = [];
   for (const lon of multiples(west, east, step)) {
-    lines.push(line([[lon, south], [lon, north]], `${Math.abs(lon).toFixed(digits)}°${lon < 0 ? "W" : "E"}`));
+    lines.push(
+      line(
+        [
+          [lon, south],
+          [lon, north],
+        ],
+        `${Math.abs(lon).toFixed(digits)}°${lon < 0 ? "W" : "E"}`,
+      ),
+    );
   }
   for (const lat of multiples(south, north, step)) {
-    lines.push(line([[west, lat], [east, lat]], `${Math.abs(lat).toFixed(digits)}°${lat < 0 ? "S" : "N"}`));
+    lines.push(
+      line(
+        [
+          [west, lat],
+          [east, lat],
+        ],
+        `${Math.abs(lat).toFixed(digits)}°${lat < 0 ? "S" : "N"}`,
+      ),
+    );
   }
   return collection(lines);
 }

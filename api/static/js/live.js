@@ -88,7 +88,8 @@ export function parser(emit) {
     rest = lines.pop();
     for (const line of lines) {
       if (line === "") {
-        if (event.data.length || event.kind === "reset") emit({ kind: event.kind, id: event.id, data: decoded(event.data.join("\n")) });
+        if (event.data.length || event.kind === "reset")
+          emit({ kind: event.kind, id: event.id, data: decoded(event.data.join("\n")) });
         event = { kind: "message", data: [], id: null };
       } else if (line.startsWith("event:")) event.kind = line.slice(6).trim();
       else if (line.startsWith("id:")) event.id = line.slice(3).trim();

@@ -35,7 +35,10 @@ const ICONS = { auto: "◐", light: "☀", dark: "☾" };
 /** The view of an address that no route knows. */
 const missing = {
   mount(root) {
-    replace(root, emptyState(t("common.notFound"), t("common.notFoundHint"), h("a", { class: "button", href: "#/live" }, t("nav.live"))));
+    replace(
+      root,
+      emptyState(t("common.notFound"), t("common.notFoundHint"), h("a", { class: "button", href: "#/live" }, t("nav.live"))),
+    );
     return {};
   },
 };
@@ -62,7 +65,9 @@ function currentRoute() {
   for (const { pattern, view, tab } of ROUTES) {
     const match = pattern.exec(path);
     if (!match) continue;
-    const params = Object.fromEntries(Object.entries(match.groups ?? {}).map(([name, value]) => [name, value && decodeURIComponent(value)]));
+    const params = Object.fromEntries(
+      Object.entries(match.groups ?? {}).map(([name, value]) => [name, value && decodeURIComponent(value)]),
+    );
     return { view, tab, params, query: new URLSearchParams(query) };
   }
   return { view: missing, tab: null, params: {}, query: new URLSearchParams() };
@@ -84,7 +89,10 @@ function show() {
 function onChange(kinds) {
   if (fleet.failure && !fleet.loaded) {
     shown.mounted.unmount?.();
-    replace(content, errorState(fleet.failure, () => refetch().then(show)));
+    replace(
+      content,
+      errorState(fleet.failure, () => refetch().then(show)),
+    );
     shown = null;
     return;
   }
@@ -104,11 +112,29 @@ function buildBar() {
     count,
     stream: h("span", { class: "stream", role: "status" }),
     clock: h("span", { class: "clock" }),
-    language: h("button", { class: "quiet", type: "button", title: t("app.languageHint"), onclick: switchLanguage }, t("app.language")),
+    language: h(
+      "button",
+      { class: "quiet", type: "button", title: t("app.languageHint"), onclick: switchLanguage },
+      t("app.language"),
+    ),
     theme: h("button", { class: "quiet icon", type: "button", onclick: switchTheme }),
   };
-  const brand = h("a", { class: "brand", href: "#/live" }, h("img", { src: "static/icon.svg", alt: "", width: 20, height: 20 }), "sitewatch");
-  replace(bar, brand, h("nav", { "aria-label": t("app.menu") }, Object.values(tabs)), h("span", { class: "gap" }), parts.stream, parts.clock, parts.language, parts.theme);
+  const brand = h(
+    "a",
+    { class: "brand", href: "#/live" },
+    h("img", { src: "static/icon.svg", alt: "", width: 20, height: 20 }),
+    "sitewatch",
+  );
+  replace(
+    bar,
+    brand,
+    h("nav", { "aria-label": t("app.menu") }, Object.values(tabs)),
+    h("span", { class: "gap" }),
+    parts.stream,
+    parts.clock,
+    parts.language,
+    parts.theme,
+  );
   paintBar();
 }
 

@@ -21,12 +21,27 @@ const ROWS = { planned: [20, 10], presence: [42, 18], evidence: [72, 18], covera
 const HEIGHT_PX = 120;
 const TICK_STEPS_MIN = [5, 10, 15, 30, 60, 120, 240, 480];
 const NEAR_PX = 5;
-const EVENTS_SHOWN = new Set(["lock", "unlock", "open", "close", "motion", "occupied", "vacant", "sos", "tamper", "leak", "smoke", "power"]);
+const EVENTS_SHOWN = new Set([
+  "lock",
+  "unlock",
+  "open",
+  "close",
+  "motion",
+  "occupied",
+  "vacant",
+  "sos",
+  "tamper",
+  "leak",
+  "smoke",
+  "power",
+]);
 
 /** The time that is worth looking at: the plan and what was found, with a margin. */
 export function windowOf(visit) {
   const outcome = visit.outcome ?? {};
-  const edges = [visit.starts_at, visit.ends_at, outcome.arrived_at?.earliest, outcome.left_at?.latest].filter(Boolean).map(Date.parse);
+  const edges = [visit.starts_at, visit.ends_at, outcome.arrived_at?.earliest, outcome.left_at?.latest]
+    .filter(Boolean)
+    .map(Date.parse);
   return { from: Math.min(...edges) - MARGIN_MS, to: Math.max(...edges) + MARGIN_MS };
 }
 
@@ -50,7 +65,17 @@ function draw(model, width) {
   model.left = left;
   model.width = width;
   const image = svg("svg", { height: HEIGHT_PX, viewBox: `0 0 ${width} ${HEIGHT_PX}`, role: "img", "aria-label": summary(model) });
-  image.append(...axis(model), ...labels(left), ...plan(model), ...presence(model), ...coverage(model), ...ticks(model), ...marks(model), ...moments(model), ...nowLine(model));
+  image.append(
+    ...axis(model),
+    ...labels(left),
+    ...plan(model),
+    ...presence(model),
+    ...coverage(model),
+    ...ticks(model),
+    ...marks(model),
+    ...moments(model),
+    ...nowLine(model),
+  );
   const cross = svg("line", { class: "cross", y1: 16, y2: HEIGHT_PX - 6, visibility: "hidden" });
   image.append(cross);
   listen(model, image, cross);
@@ -59,8 +84,14 @@ function draw(model, width) {
 
 function summary({ visit, zone }) {
   const outcome = visit.outcome ?? {};
-  const gaps = (outcome.gaps ?? []).map((gap) => `${clock(Date.parse(gap.start), zone)}–${clock(Date.parse(gap.end), zone)} ${t(`cause.${gap.cause}`)}`);
-  return [`${t("strip.planned")} ${clock(Date.parse(visit.starts_at), zone)}–${clock(Date.parse(visit.ends_at), zone)}`, t(`verdict.${outcome.verdict ?? "pending"}`), ...gaps].join("; ");
+  const gaps = (outcome.gaps ?? []).map(
+    (gap) => `${clock(Date.parse(gap.start), zone)}–${clock(Date.parse(gap.end), zone)} ${t(`cause.${gap.cause}`)}`,
+  );
+  return [
+    `${t("strip.planned")} ${clock(Date.parse(visit.starts_at), zone)}–${clock(Date.parse(visit.ends_at), zone)}`,
+    t(`verdict.${outcome.verdict ?? "pending"}`),
+    ...gaps,
+  ].join("; ");
 }
 
 function axis(model) {
@@ -76,7 +107,9 @@ function axis(model) {
 
 function labels(left) {
   if (!left) return [];
-  return Object.entries(ROWS).map(([row, [top, height]]) => svg("text", { class: "row-label", x: 0, y: top + height / 2 + 4 }, t(`strip.${row}`)));
+  return Object.entries(ROWS).map(([row, [top, height]]) =>
+    svg("text", { class: "row-label", x: 0, y: top + height / 2 + 4 }, t(`strip.${row}`)),
+  );
 }
 
 function bar(model, row, start, end, attributes) {
@@ -91,7 +124,12 @@ function plan(model) {
 
 function presence(model) {
   const base = bar(model, "presence", model.from, model.to, { class: "base" });
-  return [base, ...(model.visit.outcome?.presence ?? []).map((span) => bar(model, "presence", Date.parse(span.start), Date.parse(span.end), { "data-presence": span.state }))];
+  return [
+    base,
+    ...(model.visit.outcome?.presence ?? []).map((span) =>
+      bar(model, "presence", Date.parse(span.start), Date.parse(span.end), { "data-presence": span.state }),
+    ),
+  ];
 }
 
 /** What is seen is the counted time less the gaps; what has not happened yet is neither. */
@@ -99,7 +137,9 @@ function coverage(model) {
   const outcome = model.visit.outcome ?? {};
   const base = bar(model, "coverage", model.from, model.to, { class: "base" });
   const seen = counted(model).map(([start, end]) => bar(model, "coverage", start, end, { class: "seen" }));
-  const gaps = (outcome.gaps ?? []).map((gap) => bar(model, "coverage", Date.parse(gap.start), Date.parse(gap.end), { "data-cause": gap.cause }));
+  const gaps = (outcome.gaps ?? []).map((gap) =>
+    bar(model, "coverage", Date.parse(gap.start), Date.parse(gap.end), { "data-cause": gap.cause }),
+  );
   return [base, ...seen, ...gaps];
 }
 
@@ -108,8 +148,14 @@ function counted({ visit }) {
   const outcome = visit.outcome ?? {};
   const time = now();
   const spans = [[Date.parse(visit.starts_at), Date.parse(visit.ends_at)]];
-  if (outcome.arrived_at) spans.push([Date.parse(outcome.arrived_at.best), outcome.left_at ? Date.parse(outcome.left_at.best) : Math.max(time, Date.parse(visit.ends_at))]);
-  return outcome.coverage === null || outcome.coverage === undefined ? [] : spans.map(([start, end]) => [start, Math.min(end, time)]).filter(([start, end]) => end > start);
+  if (outcome.arrived_at)
+    spans.push([
+      Date.parse(outcome.arrived_at.best),
+      outcome.left_at ? Date.parse(outcome.left_at.best) : Math.max(time, Date.parse(visit.ends_at)),
+    ]);
+  return outcome.coverage === null || outcome.coverage === undefined
+    ? []
+    : spans.map(([start, end]) => [start, Math.min(end, time)]).filter(([start, end]) => end > start);
 }
 
 function ticks(model) {
@@ -118,7 +164,13 @@ function ticks(model) {
     const x = model.x(fix.atMs).toFixed(1);
     // A good fix is a tall tick: accuracy is read as height, 5 m and better full, a kilometre a stub.
     const share = Math.max(0.25, Math.min(1, 1 - Math.log10(Math.max(5, fix.accuracy_m ?? 50) / 5) / 2.6));
-    return svg("line", { class: fix.flags.length ? "fix flagged" : "fix", x1: x, x2: x, y1: top + height * (1 - share), y2: top + height });
+    return svg("line", {
+      class: fix.flags.length ? "fix flagged" : "fix",
+      x1: x,
+      x2: x,
+      y1: top + height * (1 - share),
+      y2: top + height,
+    });
   };
   return model.evidence.fixes.filter((fix) => fix.atMs >= model.from && fix.atMs < model.to).map(line);
 }
@@ -129,8 +181,15 @@ function marks(model) {
     .filter((mark) => mark.atMs >= model.from && mark.atMs < model.to && (mark.what === "check" || EVENTS_SHOWN.has(mark.kind)))
     .map((mark) => {
       const [x, y] = [model.x(mark.atMs), top - 1];
-      const shapes = { in: `M${x - 5} ${y - 4}h10l-5 8z`, out: `M${x - 5} ${y + 4}h10l-5-8z`, event: `M${x} ${top + height - 4}l4 4-4 4-4-4z` };
-      return svg("path", { class: mark.what === "check" ? "mark" : "mark event", d: shapes[mark.what === "check" ? mark.kind : "event"] });
+      const shapes = {
+        in: `M${x - 5} ${y - 4}h10l-5 8z`,
+        out: `M${x - 5} ${y + 4}h10l-5-8z`,
+        event: `M${x} ${top + height - 4}l4 4-4 4-4-4z`,
+      };
+      return svg("path", {
+        class: mark.what === "check" ? "mark" : "mark event",
+        d: shapes[mark.what === "check" ? mark.kind : "event"],
+      });
     });
 }
 
@@ -141,13 +200,18 @@ function moments(model) {
   return [model.visit.outcome?.arrived_at, model.visit.outcome?.left_at].filter(Boolean).flatMap((moment) => {
     const [early, best, late] = [moment.earliest, moment.best, moment.latest].map((text) => model.x(Date.parse(text)));
     const path = `M${early} ${middle - 4}v8M${early} ${middle}H${late}M${late} ${middle - 4}v8`;
-    return [svg("path", { class: "whisker", d: path }), svg("line", { class: "best", x1: best, x2: best, y1: top - 3, y2: top + height + 3 })];
+    return [
+      svg("path", { class: "whisker", d: path }),
+      svg("line", { class: "best", x1: best, x2: best, y1: top - 3, y2: top + height + 3 }),
+    ];
   });
 }
 
 function nowLine(model) {
   const time = now();
-  return time > model.from && time < model.to ? [svg("line", { class: "now", x1: model.x(time), x2: model.x(time), y1: 16, y2: HEIGHT_PX - 6 })] : [];
+  return time > model.from && time < model.to
+    ? [svg("line", { class: "now", x1: model.x(time), x2: model.x(time), y1: 16, y2: HEIGHT_PX - 6 })]
+    : [];
 }
 
 function listen(model, image, cross) {
@@ -190,10 +254,12 @@ function describe(model, at, x) {
 function nearest(model, x) {
   const byDistance = (things) => things.map((thing) => [Math.abs(model.x(thing.atMs) - x), thing]).sort((a, b) => a[0] - b[0])[0];
   const mark = byDistance(model.evidence.marks);
-  if (mark && mark[0] <= NEAR_PX) return `${t(`event.${mark[1].kind}`, { value: mark[1].value ?? "" })} ${clockWithSeconds(mark[1].atMs, model.zone)}`;
+  if (mark && mark[0] <= NEAR_PX)
+    return `${t(`event.${mark[1].kind}`, { value: mark[1].value ?? "" })} ${clockWithSeconds(mark[1].atMs, model.zone)}`;
   const fix = byDistance(model.evidence.fixes);
   if (!fix || fix[0] > NEAR_PX) return null;
-  const accuracy = fix[1].accuracy_m === null || fix[1].accuracy_m === undefined ? "" : t("strip.accuracy", { m: metres(fix[1].accuracy_m) });
+  const accuracy =
+    fix[1].accuracy_m === null || fix[1].accuracy_m === undefined ? "" : t("strip.accuracy", { m: metres(fix[1].accuracy_m) });
   return [t("strip.fix"), accuracy, ...fix[1].flags.map((flag) => t(`flag.${flag}`))].filter(Boolean).join(" · ");
 }
 

@@ -7,7 +7,17 @@ import { siteName, workerName } from "./fleet.js";
 import { duration, percent } from "./format.js";
 import { t } from "./i18n.js";
 
-export const CAUSES = ["ingest_outage", "no_device", "permission_off", "phone_offline", "power_save", "poor_accuracy", "suspect", "delayed", "silent"];
+export const CAUSES = [
+  "ingest_outage",
+  "no_device",
+  "permission_off",
+  "phone_offline",
+  "power_save",
+  "poor_accuracy",
+  "suspect",
+  "delayed",
+  "silent",
+];
 export const VERDICTS = ["pending", "verified", "partial", "contradicted", "unknown"];
 
 export function verdictBadge(verdict) {
@@ -33,20 +43,33 @@ export function visitHref(id) {
 /** A share as number and bar, with the target as a mark: met or missed is seen before it is read. */
 export function shareBar(share, target) {
   if (share === null || share === undefined) return h("span", { class: "share none" }, "–");
-  const bar = h("span", { class: "track" }, h("span", { class: "fill", style: { width: `${share * 100}%` } }), h("span", { class: "mark", style: { left: `${target * 100}%` } }));
+  const bar = h(
+    "span",
+    { class: "track" },
+    h("span", { class: "fill", style: { width: `${share * 100}%` } }),
+    h("span", { class: "mark", style: { left: `${target * 100}%` } }),
+  );
   return h("span", { class: "share", "data-met": String(share >= target) }, h("span", { class: "figure" }, percent(share)), bar);
 }
 
 /** Seconds by cause as one stacked bar of the width that the whole has. */
 export function causeBar(seconds, whole) {
   const pieces = CAUSES.filter((cause) => seconds[cause] > 0).map((cause) =>
-    h("span", { "data-cause": cause, style: { width: `${(seconds[cause] / whole) * 100}%` }, title: `${t(`cause.${cause}`)} ${duration(seconds[cause])}` }),
+    h("span", {
+      "data-cause": cause,
+      style: { width: `${(seconds[cause] / whole) * 100}%` },
+      title: `${t(`cause.${cause}`)} ${duration(seconds[cause])}`,
+    }),
   );
   return h("span", { class: "causes" }, pieces);
 }
 
 export function causeLegend(causes) {
-  return h("ul", { class: "legend" }, causes.map((cause) => h("li", {}, h("i", { "data-cause": cause }), t(`cause.${cause}`))));
+  return h(
+    "ul",
+    { class: "legend" },
+    causes.map((cause) => h("li", {}, h("i", { "data-cause": cause }), t(`cause.${cause}`))),
+  );
 }
 
 /** A visit's course in a table cell: what presence showed, on the window of its plan. */
@@ -57,9 +80,19 @@ export function miniStrip(visit) {
   const x = (at) => Math.max(0, Math.min(100, ((at - from) / (to - from)) * 100));
   const bar = (start, end, attributes) => svg("rect", { x: x(start), width: Math.max(0, x(end) - x(start)), ...attributes });
   const outcome = visit.outcome ?? {};
-  const presence = (outcome.presence ?? []).map((span) => bar(Date.parse(span.start), Date.parse(span.end), { y: 3, height: 8, "data-presence": span.state }));
-  const gaps = (outcome.gaps ?? []).map((gap) => bar(Date.parse(gap.start), Date.parse(gap.end), { y: 12.5, height: 2.5, "data-cause": gap.cause }));
-  return svg("svg", { class: "mini", viewBox: "0 0 100 16", preserveAspectRatio: "none", "aria-hidden": "true" }, bar(starts, ends, { y: 0, height: 1.5, class: "plan" }), presence, gaps);
+  const presence = (outcome.presence ?? []).map((span) =>
+    bar(Date.parse(span.start), Date.parse(span.end), { y: 3, height: 8, "data-presence": span.state }),
+  );
+  const gaps = (outcome.gaps ?? []).map((gap) =>
+    bar(Date.parse(gap.start), Date.parse(gap.end), { y: 12.5, height: 2.5, "data-cause": gap.cause }),
+  );
+  return svg(
+    "svg",
+    { class: "mini", viewBox: "0 0 100 16", preserveAspectRatio: "none", "aria-hidden": "true" },
+    bar(starts, ends, { y: 0, height: 1.5, class: "plan" }),
+    presence,
+    gaps,
+  );
 }
 
 export function emptyState(title, hint, ...actions) {
@@ -67,7 +100,13 @@ export function emptyState(title, hint, ...actions) {
 }
 
 export function errorState(failure, retry) {
-  return h("div", { class: "empty error", role: "alert" }, h("strong", {}, t("common.failed")), h("p", {}, failure.message), retry && h("button", { class: "primary", type: "button", onclick: retry }, t("common.retry")));
+  return h(
+    "div",
+    { class: "empty error", role: "alert" },
+    h("strong", {}, t("common.failed")),
+    h("p", {}, failure.message),
+    retry && h("button", { class: "primary", type: "button", onclick: retry }, t("common.retry")),
+  );
 }
 
 export function loadingState() {
@@ -75,7 +114,15 @@ export function loadingState() {
 }
 
 export function searchField(placeholder, value, oninput) {
-  return h("input", { type: "search", placeholder, "aria-label": placeholder, value, oninput: (event) => oninput(event.target.value), autocomplete: "off", spellcheck: "false" });
+  return h("input", {
+    type: "search",
+    placeholder,
+    "aria-label": placeholder,
+    value,
+    oninput: (event) => oninput(event.target.value),
+    autocomplete: "off",
+    spellcheck: "false",
+  });
 }
 
 /** A short word at the foot of the page, for what an action did. */

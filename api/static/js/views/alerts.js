@@ -10,7 +10,12 @@ import { emptyState, loadingState, siteLink, toast, visitHref, workerLink } from
 const SEVERITIES = ["critical", "warning", "info"];
 
 export function mount(root, route) {
-  const view = { root, done: route.query.get("done") === "1", toolbar: h("div", { class: "toolbar" }), body: h("div", { class: "scroll" }) };
+  const view = {
+    root,
+    done: route.query.get("done") === "1",
+    toolbar: h("div", { class: "toolbar" }),
+    body: h("div", { class: "scroll" }),
+  };
   replace(root, h("div", { class: "page" }, view.toolbar, view.body));
   paint(view);
   return {
@@ -24,14 +29,51 @@ export function mount(root, route) {
 }
 
 function paint(view) {
-  const tab = (done, key) => h("button", { type: "button", "aria-pressed": String(view.done === done), onclick: () => (location.hash = done ? "#/alerts?done=1" : "#/alerts") }, t(key));
-  replace(view.toolbar, h("h1", {}, t("alerts.title")), h("span", { class: "segments" }, tab(false, "alerts.open"), tab(true, "alerts.done")));
+  const tab = (done, key) =>
+    h(
+      "button",
+      {
+        type: "button",
+        "aria-pressed": String(view.done === done),
+        onclick: () => (location.hash = done ? "#/alerts?done=1" : "#/alerts"),
+      },
+      t(key),
+    );
+  replace(
+    view.toolbar,
+    h("h1", {}, t("alerts.title")),
+    h("span", { class: "segments" }, tab(false, "alerts.open"), tab(true, "alerts.done")),
+  );
   if (!fleet.loaded) return replace(view.body, loadingState());
   const chosen = [...fleet.alerts.values()].filter((alert) => isOpen(alert) !== view.done);
   chosen.sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity) || Date.parse(b.at) - Date.parse(a.at));
-  if (!chosen.length) return replace(view.body, view.done ? emptyState(t("alerts.noneDone"), "") : emptyState(t("alerts.none"), t("alerts.noneHint")));
+  if (!chosen.length)
+    return replace(
+      view.body,
+      view.done ? emptyState(t("alerts.noneDone"), "") : emptyState(t("alerts.none"), t("alerts.noneHint")),
+    );
   const heads = ["alerts.what", "alerts.when", "common.worker", "common.site", "common.visit", null];
-  replace(view.body, h("table", {}, h("thead", {}, h("tr", {}, heads.map((key) => h("th", { scope: "col" }, key && t(key))))), h("tbody", {}, chosen.map((alert) => row(view, alert)))));
+  replace(
+    view.body,
+    h(
+      "table",
+      {},
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          heads.map((key) => h("th", { scope: "col" }, key && t(key))),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        chosen.map((alert) => row(view, alert)),
+      ),
+    ),
+  );
 }
 
 function row(view, alert) {
@@ -40,7 +82,14 @@ function row(view, alert) {
   return h(
     "tr",
     { "data-severity": alert.severity, class: isOpen(alert) ? null : "done" },
-    h("td", { class: "wide" }, h("b", {}, t(`alert.${alert.kind}`)), " ", h("span", { class: "sub" }, t(`severity.${alert.severity}`)), sentence(alert)),
+    h(
+      "td",
+      { class: "wide" },
+      h("b", {}, t(`alert.${alert.kind}`)),
+      " ",
+      h("span", { class: "sub" }, t(`severity.${alert.severity}`)),
+      sentence(alert),
+    ),
     h("td", {}, whenever(at, zone), h("span", { class: "sub" }, ` · ${t("unit.ago", { age: age((now() - at) / 1000) })}`)),
     h("td", {}, alert.worker ? workerLink(alert.worker) : "–"),
     h("td", {}, alert.site ? siteLink(alert.site) : "–"),

@@ -55,10 +55,28 @@ function buildToolbar(view) {
   const { first, last, today, zone } = range(view);
   const presets = Object.entries(PRESETS).map(([name, days]) => {
     const from = dateField(startOfDate(today, zone) - (days - 1) * DAY_MS + DAY_MS / 2, zone);
-    return h("button", { type: "button", "aria-pressed": String(from === first && last === today), onclick: () => go(view, { from, to: today }) }, t(`coverage.${name}`));
+    return h(
+      "button",
+      { type: "button", "aria-pressed": String(from === first && last === today), onclick: () => go(view, { from, to: today }) },
+      t(`coverage.${name}`),
+    );
   });
-  const dateInput = (name, value) => h("input", { type: "date", value, required: true, "aria-label": t(`coverage.${name}`), onchange: (event) => event.target.value && go(view, { [name]: event.target.value }) });
-  replace(view.toolbar, h("h1", {}, t("coverage.title")), h("span", { class: "segments" }, presets), h("span", { class: "segments" }, dateInput("from", first), dateInput("to", last)), h("span", { class: "gap" }), h("span", { class: "muted" }, t("common.zone", { zone: zoneName(zone) })));
+  const dateInput = (name, value) =>
+    h("input", {
+      type: "date",
+      value,
+      required: true,
+      "aria-label": t(`coverage.${name}`),
+      onchange: (event) => event.target.value && go(view, { [name]: event.target.value }),
+    });
+  replace(
+    view.toolbar,
+    h("h1", {}, t("coverage.title")),
+    h("span", { class: "segments" }, presets),
+    h("span", { class: "segments" }, dateInput("from", first), dateInput("to", last)),
+    h("span", { class: "gap" }),
+    h("span", { class: "muted" }, t("common.zone", { zone: zoneName(zone) })),
+  );
 }
 
 function go(view, changes) {
@@ -75,15 +93,25 @@ async function load(view) {
   if (signal.aborted) return;
   buildToolbar(view);
   const { first, last, zone } = range(view);
-  const span = { from: new Date(startOfDate(first, zone)).toISOString(), to: new Date(startOfDate(last, zone) + DAY_MS).toISOString(), limit: 500 };
+  const span = {
+    from: new Date(startOfDate(first, zone)).toISOString(),
+    to: new Date(startOfDate(last, zone) + DAY_MS).toISOString(),
+    limit: 500,
+  };
   try {
-    const [days, groups] = await Promise.all([get("coverage", { ...span, by: "day" }, { signal }), all("coverage", { ...span, by: view.by }, { signal, max: 5000 })]);
+    const [days, groups] = await Promise.all([
+      get("coverage", { ...span, by: "day" }, { signal }),
+      all("coverage", { ...span, by: view.by }, { signal, max: 5000 }),
+    ]);
     paint(view, days, groups);
   } catch (failure) {
     if (signal.aborted) return;
     if (!(failure instanceof Problem) && !(failure instanceof TypeError) && !(failure instanceof DOMException)) throw failure;
     stopCharts(view);
-    replace(view.body, errorState(failure, () => load(view)));
+    replace(
+      view.body,
+      errorState(failure, () => load(view)),
+    );
   }
 }
 
@@ -92,7 +120,16 @@ function paint(view, days, groups) {
   if (!days.total.visits) return replace(view.body, emptyState(t("coverage.none"), t("coverage.noneHint")));
   const target = days.target;
   const scrolled = view.body.scrollTop;
-  replace(view.body, h("div", { class: "body" }, totals(days.total, target), charts(view, everyDay(view, days.items), target), groupSection(view, groups, target)));
+  replace(
+    view.body,
+    h(
+      "div",
+      { class: "body" },
+      totals(days.total, target),
+      charts(view, everyDay(view, days.items), target),
+      groupSection(view, groups, target),
+    ),
+  );
   view.body.scrollTop = scrolled;
 }
 
@@ -110,13 +147,35 @@ function everyDay(view, items) {
 
 function totals(total, target) {
   const unseen = total.expected_s - total.monitored_s;
-  const figure = (term, value, note, bad, title) => h("div", { title }, h("div", { class: "term" }, term), h("div", { class: bad ? "value bad" : "value" }, value), h("div", { class: "note" }, note));
-  const verdict = (share) => (share >= target ? `${t("coverage.target")} ${wholePercent(target)} ${t("coverage.met")}` : `${t("coverage.target")} ${wholePercent(target)} ${t("coverage.missed", { n: number((target - share) * 100, 1) })}`);
+  const figure = (term, value, note, bad, title) =>
+    h(
+      "div",
+      { title },
+      h("div", { class: "term" }, term),
+      h("div", { class: bad ? "value bad" : "value" }, value),
+      h("div", { class: "note" }, note),
+    );
+  const verdict = (share) =>
+    share >= target
+      ? `${t("coverage.target")} ${wholePercent(target)} ${t("coverage.met")}`
+      : `${t("coverage.target")} ${wholePercent(target)} ${t("coverage.missed", { n: number((target - share) * 100, 1) })}`;
   return h(
     "div",
     { class: "figures" },
-    figure(t("coverage.time"), percent(total.time_coverage), verdict(total.time_coverage), total.time_coverage < target, t("coverage.timeHint")),
-    figure(t("coverage.visit"), percent(total.visit_coverage), verdict(total.visit_coverage), total.visit_coverage < target, t("coverage.visitHint", { target: wholePercent(target) })),
+    figure(
+      t("coverage.time"),
+      percent(total.time_coverage),
+      verdict(total.time_coverage),
+      total.time_coverage < target,
+      t("coverage.timeHint"),
+    ),
+    figure(
+      t("coverage.visit"),
+      percent(total.visit_coverage),
+      verdict(total.visit_coverage),
+      total.visit_coverage < target,
+      t("coverage.visitHint", { target: wholePercent(target) }),
+    ),
     figure(t("coverage.visits"), number(total.visits), duration(total.expected_s)),
     figure(t("coverage.unseen"), duration(unseen), percent(unseen / total.expected_s)),
   );
@@ -133,9 +192,23 @@ function charts(view, days, target) {
       { label: t("coverage.visit"), values: days.map((one) => one.visit_coverage), colour: "state-on" },
     ],
   });
-  const stack = stackChart({ days: names, series: causes.map((cause) => ({ label: t(`cause.${cause}`), values: days.map(({ gaps }) => (gaps[cause] ?? 0) / 3600), colour: `cause-${cause}` })) });
+  const stack = stackChart({
+    days: names,
+    series: causes.map((cause) => ({
+      label: t(`cause.${cause}`),
+      values: days.map(({ gaps }) => (gaps[cause] ?? 0) / 3600),
+      colour: `cause-${cause}`,
+    })),
+  });
   view.charts = [shares, stack];
-  const lines = h("ul", { class: "legend" }, [["accent", "coverage.time"], ["state-on", "coverage.visit"]].map(([name, key]) => h("li", {}, h("i", { style: { background: `var(--${name})` } }), t(key))));
+  const lines = h(
+    "ul",
+    { class: "legend" },
+    [
+      ["accent", "coverage.time"],
+      ["state-on", "coverage.visit"],
+    ].map(([name, key]) => h("li", {}, h("i", { style: { background: `var(--${name})` } }), t(key))),
+  );
   return h(
     "div",
     { class: "charts" },
@@ -145,12 +218,21 @@ function charts(view, days, target) {
 }
 
 function groupSection(view, groups, target) {
-  const tabs = Object.entries(TABS).map(([by, key]) => h("button", { type: "button", "aria-pressed": String(view.by === by), onclick: () => go(view, { by }) }, t(key)));
+  const tabs = Object.entries(TABS).map(([by, key]) =>
+    h("button", { type: "button", "aria-pressed": String(view.by === by), onclick: () => go(view, { by }) }, t(key)),
+  );
   // The worst first: that is where somebody has to do something.
   const rows = groups.toSorted((a, b) => a.time_coverage - b.time_coverage).slice(0, ROWS_MAX);
   const below = groups.filter((group) => group.time_coverage < target).length;
   const longest = Math.max(1, ...rows.map((row) => row.expected_s - row.monitored_s));
-  const heads = [[`common.${view.by}`], ["coverage.visits", 1], ["coverage.time"], ["coverage.visit"], ["coverage.unseen", 1], ["coverage.causes"]];
+  const heads = [
+    [`common.${view.by}`],
+    ["coverage.visits", 1],
+    ["coverage.time"],
+    ["coverage.visit"],
+    ["coverage.unseen", 1],
+    ["coverage.causes"],
+  ];
   const row = (group) =>
     h(
       "tr",
@@ -165,8 +247,26 @@ function groupSection(view, groups, target) {
   return h(
     "section",
     { class: "section" },
-    h("div", { class: "headline", style: { "margin-bottom": "8px" } }, h("span", { class: "segments" }, tabs), h("span", { class: "muted" }, t("coverage.below", { n: below }))),
-    h("table", {}, h("thead", {}, h("tr", {}, heads.map(([key, isNumber]) => h("th", { scope: "col", class: isNumber ? "number" : null }, t(key))))), h("tbody", {}, rows.map(row))),
+    h(
+      "div",
+      { class: "headline", style: { "margin-bottom": "8px" } },
+      h("span", { class: "segments" }, tabs),
+      h("span", { class: "muted" }, t("coverage.below", { n: below })),
+    ),
+    h(
+      "table",
+      {},
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          heads.map(([key, isNumber]) => h("th", { scope: "col", class: isNumber ? "number" : null }, t(key))),
+        ),
+      ),
+      h("tbody", {}, rows.map(row)),
+    ),
   );
 }
 

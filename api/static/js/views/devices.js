@@ -18,7 +18,15 @@ export function mount(root) {
     paint(view);
   });
   view.body = h("div", { class: "scroll" }, loadingState());
-  replace(root, h("div", { class: "page" }, h("div", { class: "toolbar" }, h("h1", {}, t("devices.title")), search, h("span", { class: "gap" }), view.shown), view.body));
+  replace(
+    root,
+    h(
+      "div",
+      { class: "page" },
+      h("div", { class: "toolbar" }, h("h1", {}, t("devices.title")), search, h("span", { class: "gap" }), view.shown),
+      view.body,
+    ),
+  );
   load(view);
   return {
     update(kinds) {
@@ -40,7 +48,10 @@ async function load(view) {
   } catch (failure) {
     if (view.stop.signal.aborted) return;
     if (!(failure instanceof Problem) && !(failure instanceof TypeError) && !(failure instanceof DOMException)) throw failure;
-    replace(view.body, errorState(failure, () => load(view)));
+    replace(
+      view.body,
+      errorState(failure, () => load(view)),
+    );
   }
 }
 
@@ -56,8 +67,33 @@ function paint(view) {
 
 /** The table of devices, also for a site's page. */
 export function deviceTable(devices, { withSite = true } = {}) {
-  const heads = [["common.device"], ["devices.kind"], withSite && ["common.site"], ["devices.state"], ["devices.lastHeard"], ["devices.connection"], ["devices.battery", 1]].filter(Boolean);
-  return h("table", {}, h("thead", {}, h("tr", {}, heads.map(([key, number]) => h("th", { scope: "col", class: number ? "number" : null }, t(key))))), h("tbody", {}, devices.map((device) => row(device, withSite))));
+  const heads = [
+    ["common.device"],
+    ["devices.kind"],
+    withSite && ["common.site"],
+    ["devices.state"],
+    ["devices.lastHeard"],
+    ["devices.connection"],
+    ["devices.battery", 1],
+  ].filter(Boolean);
+  return h(
+    "table",
+    {},
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        heads.map(([key, number]) => h("th", { scope: "col", class: number ? "number" : null }, t(key))),
+      ),
+    ),
+    h(
+      "tbody",
+      {},
+      devices.map((device) => row(device, withSite)),
+    ),
+  );
 }
 
 function row(device, withSite) {
@@ -72,9 +108,27 @@ function row(device, withSite) {
     h("td", {}, t(`kind.${device.kind}`), device.dialect !== "native" && h("span", { class: "sub" }, ` ${device.dialect}`)),
     withSite && h("td", {}, siteLink(device.site)),
     h("td", {}, reported(state)),
-    h("td", {}, at ? [whenever(at, siteZone(device.site)), h("span", { class: "sub" }, ` · ${t("unit.ago", { age: age((now() - at) / 1000) })}`)] : "–"),
-    h("td", { "data-state": dot }, h("i", { class: "dot", style: { display: "inline-block", "margin-right": "8px" } }), t(`online.${online}`)),
-    h("td", { class: "number" }, state?.battery === null || state?.battery === undefined ? "–" : `${Math.round(state.battery * 100)} %`),
+    h(
+      "td",
+      {},
+      at
+        ? [
+            whenever(at, siteZone(device.site)),
+            h("span", { class: "sub" }, ` · ${t("unit.ago", { age: age((now() - at) / 1000) })}`),
+          ]
+        : "–",
+    ),
+    h(
+      "td",
+      { "data-state": dot },
+      h("i", { class: "dot", style: { display: "inline-block", "margin-right": "8px" } }),
+      t(`online.${online}`),
+    ),
+    h(
+      "td",
+      { class: "number" },
+      state?.battery === null || state?.battery === undefined ? "–" : `${Math.round(state.battery * 100)} %`,
+    ),
   );
 }
 

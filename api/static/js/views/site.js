@@ -37,7 +37,11 @@ async function load(view) {
     const zone = siteZone(view.id);
     const from = startOfDate(dateField(now(), zone), zone);
     const [visits, devices] = await Promise.all([
-      all("visits", { site: view.id, from: new Date(from).toISOString(), to: new Date(from + DAY_MS).toISOString(), limit: 200 }, { signal, max: 200 }),
+      all(
+        "visits",
+        { site: view.id, from: new Date(from).toISOString(), to: new Date(from + DAY_MS).toISOString(), limit: 200 },
+        { signal, max: 200 },
+      ),
       all("devices", { site: view.id, limit: 200 }, { signal, max: 200 }),
     ]);
     if (!view.text) buildPage(view);
@@ -45,7 +49,12 @@ async function load(view) {
   } catch (failure) {
     if (signal.aborted) return;
     const gone = failure instanceof Problem && failure.status === 404;
-    replace(view.root, gone ? emptyState(t("common.unknownId"), failure.message, h("a", { class: "button", href: "#/live" }, t("nav.live"))) : errorState(failure, () => load(view)));
+    replace(
+      view.root,
+      gone
+        ? emptyState(t("common.unknownId"), failure.message, h("a", { class: "button", href: "#/live" }, t("nav.live")))
+        : errorState(failure, () => load(view)),
+    );
     view.text = null;
   }
 }
@@ -69,8 +78,30 @@ function paint(view, site, zone, visits, devices) {
       h("h1", {}, siteName(view.id)),
       h("div", { class: "muted" }, [customer, shape, zoneName(zone)].filter(Boolean).join(" · ")),
     ),
-    h("section", {}, h("h2", { style: { padding: "12px 16px 4px" } }, t("site.visits")), h("div", { style: { "overflow-x": "auto" } }, visits.length ? visitTable(visits, { withSite: false }) : h("p", { class: "muted", style: { padding: "4px 16px 12px" } }, t("site.none")))),
-    h("section", {}, h("h2", { style: { padding: "16px 16px 4px" } }, t("site.devices")), h("div", { style: { "overflow-x": "auto" } }, devices.length ? deviceTable(devices, { withSite: false }) : h("p", { class: "muted", style: { padding: "4px 16px 12px" } }, t("site.noDevices")))),
+    h(
+      "section",
+      {},
+      h("h2", { style: { padding: "12px 16px 4px" } }, t("site.visits")),
+      h(
+        "div",
+        { style: { "overflow-x": "auto" } },
+        visits.length
+          ? visitTable(visits, { withSite: false })
+          : h("p", { class: "muted", style: { padding: "4px 16px 12px" } }, t("site.none")),
+      ),
+    ),
+    h(
+      "section",
+      {},
+      h("h2", { style: { padding: "16px 16px 4px" } }, t("site.devices")),
+      h(
+        "div",
+        { style: { "overflow-x": "auto" } },
+        devices.length
+          ? deviceTable(devices, { withSite: false })
+          : h("p", { class: "muted", style: { padding: "4px 16px 12px" } }, t("site.noDevices")),
+      ),
+    ),
   );
 }
 
@@ -79,10 +110,12 @@ async function placeMap(view) {
     view.map = await createMap(view.canvas, { settings: fleet.settings });
     if (view.stop.signal.aborted) return view.map.remove();
     const shape = fence(fleet.sites.get(view.id));
-    view.map.set("fences", [{ type: "Feature", geometry: shape, properties: { title: siteName(view.id), state: "on", selected: true } }]);
+    view.map.set("fences", [
+      { type: "Feature", geometry: shape, properties: { title: siteName(view.id), state: "on", selected: true } },
+    ]);
     view.map.fit(points(shape), { maxZoom: 18, padding: 90 });
   } catch (failure) {
     if (!(failure instanceof NoMap)) throw failure;
-    replace(view.canvas, emptyState(t("live.mapMissing"), t("live.mapMissingHint")));
+    replace(view.canvas, emptyState(t(`live.${failure.message}`), t(`live.${failure.message}Hint`)));
   }
 }

@@ -15,7 +15,16 @@ const REFETCH_MS = 15_000;
 const HISTORY_MAX = 12;
 
 export function mount(root, route) {
-  const view = { root, id: route.params.id, visit: null, evidence: { fixes: [], marks: [], history: [] }, map: null, strip: null, stop: new AbortController(), fetchedAt: 0 };
+  const view = {
+    root,
+    id: route.params.id,
+    visit: null,
+    evidence: { fixes: [], marks: [], history: [] },
+    map: null,
+    strip: null,
+    stop: new AbortController(),
+    fetchedAt: 0,
+  };
   replace(root, loadingState());
   load(view);
   return {
@@ -42,7 +51,12 @@ async function load(view) {
   } catch (failure) {
     if (signal.aborted) return;
     const gone = failure instanceof Problem && failure.status === 404;
-    replace(view.root, gone ? emptyState(t("common.unknownId"), failure.message, h("a", { class: "button", href: "#/visits" }, t("nav.visits"))) : errorState(failure, () => load(view)));
+    replace(
+      view.root,
+      gone
+        ? emptyState(t("common.unknownId"), failure.message, h("a", { class: "button", href: "#/visits" }, t("nav.visits")))
+        : errorState(failure, () => load(view)),
+    );
     view.text = null;
   }
 }
@@ -75,18 +89,24 @@ function refresh(view) {
 function buildPage(view) {
   view.text = h("div", { class: "text" });
   view.canvas = h("div", { class: "map" });
-  replace(view.root, h("div", { class: "visit" }, view.text, h("section", { class: "stage", "aria-label": t("visit.map") }, view.canvas)));
+  replace(
+    view.root,
+    h("div", { class: "visit" }, view.text, h("section", { class: "stage", "aria-label": t("visit.map") }, view.canvas)),
+  );
   placeMap(view);
 }
 
 async function placeMap(view) {
   try {
-    view.map = await createMap(view.canvas, { settings: fleet.settings, onPick: (thing) => thing.site && (location.hash = `#/sites/${encodeURIComponent(thing.site)}`) });
+    view.map = await createMap(view.canvas, {
+      settings: fleet.settings,
+      onPick: (thing) => thing.site && (location.hash = `#/sites/${encodeURIComponent(thing.site)}`),
+    });
     if (view.stop.signal.aborted) return view.map.remove();
     drawTrack(view);
   } catch (failure) {
     if (!(failure instanceof NoMap)) throw failure;
-    replace(view.canvas, emptyState(t("live.mapMissing"), t("live.mapMissingHint")));
+    replace(view.canvas, emptyState(t(`live.${failure.message}`), t(`live.${failure.message}Hint`)));
   }
 }
 
@@ -95,10 +115,20 @@ function drawTrack(view) {
   if (!view.map || !site) return;
   const { fixes } = view.evidence;
   const shape = fence(site);
-  view.map.set("fences", [{ type: "Feature", geometry: shape, properties: { site: site.id, title: siteName(site.id), state: "on", selected: true } }]);
+  view.map.set("fences", [
+    { type: "Feature", geometry: shape, properties: { site: site.id, title: siteName(site.id), state: "on", selected: true } },
+  ]);
   const good = fixes.filter((fix) => !fix.flags.length);
   view.map.set("trail", good.length > 1 ? [line(good.map((fix) => [fix.lon, fix.lat]))] : []);
-  view.map.set("fixes", fixes.map((fix) => point([fix.lon, fix.lat], { flagged: fix.flags.length > 0, title: [clockWithSeconds(fix.atMs, siteZone(site.id)), ...fix.flags.map((flag) => t(`flag.${flag}`))].join(" · ") })));
+  view.map.set(
+    "fixes",
+    fixes.map((fix) =>
+      point([fix.lon, fix.lat], {
+        flagged: fix.flags.length > 0,
+        title: [clockWithSeconds(fix.atMs, siteZone(site.id)), ...fix.flags.map((flag) => t(`flag.${flag}`))].join(" · "),
+      }),
+    ),
+  );
   if (view.fitted === fixes.length > 0) return;
   view.fitted = fixes.length > 0;
   view.map.fit([...points(shape), ...near(fixes, points(shape)[0])], { maxZoom: 18 });
@@ -126,8 +156,17 @@ function headline(visit, zone) {
     "header",
     { class: "section" },
     h("div", { class: "crumb" }, h("a", { href: "#/visits" }, t("visits.title")), ` / ${visit.id}`),
-    h("div", { class: "headline" }, h("h1", {}, workerLink(visit.worker), " · ", siteLink(visit.site)), verdictLarge(outcome.verdict)),
-    h("div", { class: "muted" }, `${t(`service.${visit.service}`)} · ${day(Date.parse(visit.starts_at), zone)} · ${t("common.zone", { zone: zoneName(zone, Date.parse(visit.starts_at)) })}`),
+    h(
+      "div",
+      { class: "headline" },
+      h("h1", {}, workerLink(visit.worker), " · ", siteLink(visit.site)),
+      verdictLarge(outcome.verdict),
+    ),
+    h(
+      "div",
+      { class: "muted" },
+      `${t(`service.${visit.service}`)} · ${day(Date.parse(visit.starts_at), zone)} · ${t("common.zone", { zone: zoneName(zone, Date.parse(visit.starts_at)) })}`,
+    ),
     h("p", { class: "explanation" }, outcome.version ? explanation : t("visit.noneYet")),
     outcome.findings.length ? h("p", { class: "chips", style: { "margin-top": "8px" } }, findingChips(outcome.findings)) : null,
   );
@@ -144,32 +183,64 @@ function figures(visit, zone) {
   const planned = (Date.parse(visit.ends_at) - Date.parse(visit.starts_at)) / 1000;
   const isRunning = outcome.verdict === "pending" && Date.parse(visit.ends_at) > now();
   const missing = t(isRunning || outcome.verdict === "pending" ? "visit.notYet" : "visit.notSeen");
-  const left = outcome.left_at ? momentText(outcome.left_at, visit.ends_at, zone) : { value: outcome.arrived_at && isRunning ? t("visit.stillThere") : missing };
+  const left = outcome.left_at
+    ? momentText(outcome.left_at, visit.ends_at, zone)
+    : { value: outcome.arrived_at && isRunning ? t("visit.stillThere") : missing };
   return h(
     "div",
     { class: "figures" },
-    figure(t("visit.planned"), `${clock(Date.parse(visit.starts_at), zone)}–${clock(Date.parse(visit.ends_at), zone)}`, duration(planned)),
-    figure(t("visit.arrived"), ...Object.values(outcome.arrived_at ? momentText(outcome.arrived_at, visit.starts_at, zone) : { value: missing })),
+    figure(
+      t("visit.planned"),
+      `${clock(Date.parse(visit.starts_at), zone)}–${clock(Date.parse(visit.ends_at), zone)}`,
+      duration(planned),
+    ),
+    figure(
+      t("visit.arrived"),
+      ...Object.values(outcome.arrived_at ? momentText(outcome.arrived_at, visit.starts_at, zone) : { value: missing }),
+    ),
     figure(t("visit.left"), ...Object.values(left)),
-    figure(t("visit.onSite"), duration(outcome.on_site_s.best), t("visit.between", { a: duration(outcome.on_site_s.lower), b: duration(outcome.on_site_s.upper) })),
-    figure(t("visit.coverage"), percent(outcome.coverage), `${t("visit.monitored", { a: duration(outcome.monitored_s), b: duration(outcome.expected_s) })} · ${t("visit.target", { target: wholePercent(fleet.settings.coverage_target) })}`),
+    figure(
+      t("visit.onSite"),
+      duration(outcome.on_site_s.best),
+      t("visit.between", { a: duration(outcome.on_site_s.lower), b: duration(outcome.on_site_s.upper) }),
+    ),
+    figure(
+      t("visit.coverage"),
+      percent(outcome.coverage),
+      `${t("visit.monitored", { a: duration(outcome.monitored_s), b: duration(outcome.expected_s) })} · ${t("visit.target", { target: wholePercent(fleet.settings.coverage_target) })}`,
+    ),
   );
 }
 
 function momentText(moment, planned, zone) {
   const late = (Date.parse(moment.best) - Date.parse(planned)) / 1000;
   const off = Math.abs(late) < 30 ? t("visit.onTime") : t(late > 0 ? "visit.late" : "visit.early", { n: duration(Math.abs(late)) });
-  const between = t("visit.between", { a: clockWithSeconds(Date.parse(moment.earliest), zone), b: clockWithSeconds(Date.parse(moment.latest), zone) });
+  const between = t("visit.between", {
+    a: clockWithSeconds(Date.parse(moment.earliest), zone),
+    b: clockWithSeconds(Date.parse(moment.latest), zone),
+  });
   return { value: clock(Date.parse(moment.best), zone), note: h("span", {}, between, h("br"), off) };
 }
 
 function figure(term, value, note) {
-  return h("div", {}, h("div", { class: "term" }, term), h("div", { class: "value" }, value), h("div", { class: "note" }, note ?? " "));
+  return h(
+    "div",
+    {},
+    h("div", { class: "term" }, term),
+    h("div", { class: "value" }, value),
+    h("div", { class: "note" }, note ?? " "),
+  );
 }
 
 function stripSection(view) {
   const nothing = view.fetchedAt && !view.evidence.fixes.length && Date.parse(view.visit.starts_at) < now();
-  return h("section", { class: "section" }, h("h2", {}, t("visit.course")), view.strip.element, nothing && h("p", { class: "muted" }, t("visit.noFixes")));
+  return h(
+    "section",
+    { class: "section" },
+    h("h2", {}, t("visit.course")),
+    view.strip.element,
+    nothing && h("p", { class: "muted" }, t("visit.noFixes")),
+  );
 }
 
 function details({ visit, evidence }) {
@@ -179,8 +250,13 @@ function details({ visit, evidence }) {
     { class: "columns section" },
     h("section", {}, h("h2", {}, t("visit.causes")), causeTable(outcome)),
     h("section", {}, h("h2", {}, t("visit.evidence")), evidenceTable(outcome.evidence)),
-    evidence.history.length > 1 && h("section", { class: "whole" }, h("h2", {}, t("visit.history")), historyTable(evidence.history, siteZone(visit.site))),
-    h("p", { class: "muted whole" }, outcome.version ? t("visit.madeBy", { engine: outcome.engine, policy: outcome.policy, revision: outcome.version }) : ""),
+    evidence.history.length > 1 &&
+      h("section", { class: "whole" }, h("h2", {}, t("visit.history")), historyTable(evidence.history, siteZone(visit.site))),
+    h(
+      "p",
+      { class: "muted whole" },
+      outcome.version ? t("visit.madeBy", { engine: outcome.engine, policy: outcome.policy, revision: outcome.version }) : "",
+    ),
   );
 }
 
@@ -189,18 +265,50 @@ function causeTable(outcome) {
   for (const gap of outcome.gaps) seconds[gap.cause] += (Date.parse(gap.end) - Date.parse(gap.start)) / 1000;
   const found = CAUSES.filter((cause) => seconds[cause] > 0).sort((a, b) => seconds[b] - seconds[a]);
   if (!found.length) return h("p", { class: "muted" }, outcome.coverage === null ? t("visit.notYet") : t("visit.noGaps"));
-  return h("table", { class: "plain" }, h("tbody", {}, found.map((cause) => h("tr", {}, h("td", {}, h("i", { "data-cause": cause }), t(`cause.${cause}`)), h("td", { class: "number" }, duration(seconds[cause])), h("td", { class: "number muted" }, outcome.expected_s ? percent(seconds[cause] / outcome.expected_s) : "")))));
+  return h(
+    "table",
+    { class: "plain" },
+    h(
+      "tbody",
+      {},
+      found.map((cause) =>
+        h(
+          "tr",
+          {},
+          h("td", {}, h("i", { "data-cause": cause }), t(`cause.${cause}`)),
+          h("td", { class: "number" }, duration(seconds[cause])),
+          h("td", { class: "number muted" }, outcome.expected_s ? percent(seconds[cause] / outcome.expected_s) : ""),
+        ),
+      ),
+    ),
+  );
 }
 
 function evidenceTable(tally) {
   const rows = ["fixes", "checks", "device_events", "statuses"].map((kind) => [t(`visit.${kind}`), tally[kind]]);
   const flags = Object.entries(tally.flags ?? {}).map(([flag, count]) => [`${t("strip.flagged")}: ${t(`flag.${flag}`)}`, count]);
-  return h("table", { class: "plain" }, h("tbody", {}, [...rows, ...flags].map(([name, count]) => h("tr", {}, h("td", {}, name), h("td", { class: "number" }, String(count))))));
+  return h(
+    "table",
+    { class: "plain" },
+    h(
+      "tbody",
+      {},
+      [...rows, ...flags].map(([name, count]) => h("tr", {}, h("td", {}, name), h("td", { class: "number" }, String(count)))),
+    ),
+  );
 }
 
 /** What people were told before, newest first, and why it changed. */
 function historyTable(versions, zone) {
-  const row = ({ recorded_at, why, outcome }) => h("tr", {}, h("td", {}, whenever(Date.parse(recorded_at), zone)), h("td", {}, verdictBadge(outcome.verdict)), h("td", { class: "number" }, percent(outcome.coverage)), h("td", { class: "muted" }, t(`why.${why.replaceAll(" ", "_")}`)));
+  const row = ({ recorded_at, why, outcome }) =>
+    h(
+      "tr",
+      {},
+      h("td", {}, whenever(Date.parse(recorded_at), zone)),
+      h("td", {}, verdictBadge(outcome.verdict)),
+      h("td", { class: "number" }, percent(outcome.coverage)),
+      h("td", { class: "muted" }, t(`why.${why.replaceAll(" ", "_")}`)),
+    );
   return h("table", { class: "plain" }, h("tbody", {}, versions.slice(0, HISTORY_MAX).map(row)));
 }
 

@@ -5,7 +5,20 @@ import { h, replace } from "../dom.js";
 import { deskZone, fleet, loaded, now, siteName, siteZone, workerName } from "../fleet.js";
 import { clock, dateField, duration, startOfDate, zoneName } from "../format.js";
 import { t } from "../i18n.js";
-import { emptyState, errorState, findingChips, loadingState, miniStrip, searchField, shareBar, siteLink, verdictBadge, VERDICTS, visitHref, workerLink } from "../widgets.js";
+import {
+  emptyState,
+  errorState,
+  findingChips,
+  loadingState,
+  miniStrip,
+  searchField,
+  shareBar,
+  siteLink,
+  verdictBadge,
+  VERDICTS,
+  visitHref,
+  workerLink,
+} from "../widgets.js";
 
 const PAGE = 500;
 const SEARCH_PAUSE_MS = 300;
@@ -58,7 +71,13 @@ function buildToolbar(view) {
   const day = dayOf(view);
   const step = (days) => dateField(startOfDate(day, zone) + days * DAY_MS + DAY_MS / 2, zone);
   const chosen = verdictsOf(view);
-  const verdicts = VERDICTS.map((verdict) => h("button", { type: "button", "aria-pressed": String(chosen.has(verdict)), onclick: () => toggleVerdict(view, verdict) }, verdictBadge(verdict)));
+  const verdicts = VERDICTS.map((verdict) =>
+    h(
+      "button",
+      { type: "button", "aria-pressed": String(chosen.has(verdict)), onclick: () => toggleVerdict(view, verdict) },
+      verdictBadge(verdict),
+    ),
+  );
   view.shown = h("span", { class: "muted" });
   const isTyping = document.activeElement === view.search;
   replace(
@@ -67,9 +86,28 @@ function buildToolbar(view) {
     h(
       "span",
       { class: "segments" },
-      h("button", { type: "button", title: t("common.previous"), "aria-label": t("common.previous"), onclick: () => go(view, { day: step(-1) }) }, "‹"),
-      h("input", { type: "date", value: day, "aria-label": t("common.day"), required: true, onchange: (event) => event.target.value && go(view, { day: event.target.value }) }),
-      h("button", { type: "button", title: t("common.next"), "aria-label": t("common.next"), onclick: () => go(view, { day: step(1) }) }, "›"),
+      h(
+        "button",
+        {
+          type: "button",
+          title: t("common.previous"),
+          "aria-label": t("common.previous"),
+          onclick: () => go(view, { day: step(-1) }),
+        },
+        "‹",
+      ),
+      h("input", {
+        type: "date",
+        value: day,
+        "aria-label": t("common.day"),
+        required: true,
+        onchange: (event) => event.target.value && go(view, { day: event.target.value }),
+      }),
+      h(
+        "button",
+        { type: "button", title: t("common.next"), "aria-label": t("common.next"), onclick: () => go(view, { day: step(1) }) },
+        "›",
+      ),
     ),
     h("button", { type: "button", onclick: () => go(view, { day: null }) }, t("common.today")),
     h("span", { class: "segments" }, verdicts),
@@ -105,7 +143,12 @@ function go(view, changes) {
 
 function parameters(view) {
   const from = startOfDate(dayOf(view), deskZone());
-  return { from: new Date(from).toISOString(), to: new Date(from + DAY_MS).toISOString(), verdict: [...verdictsOf(view)].join(","), limit: PAGE };
+  return {
+    from: new Date(from).toISOString(),
+    to: new Date(from + DAY_MS).toISOString(),
+    verdict: [...verdictsOf(view)].join(","),
+    limit: PAGE,
+  };
 }
 
 async function load(view) {
@@ -136,7 +179,9 @@ async function find(view, signal) {
   const asked = [worker.length && { worker }, site.length && { site }].filter(Boolean);
   const answers = await Promise.all(asked.map((who) => get("visits", { ...given, ...who }, { signal })));
   const named = [...fleet.visits.values()].filter((visit) => visit.id.toLowerCase().includes(wanted));
-  const found = new Map([...answers.flatMap((answer) => answer.items), ...named.filter(isWithin(given))].map((visit) => [visit.id, visit]));
+  const found = new Map(
+    [...answers.flatMap((answer) => answer.items), ...named.filter(isWithin(given))].map((visit) => [visit.id, visit]),
+  );
   return { items: [...found.values()].sort((a, b) => Date.parse(a.starts_at) - Date.parse(b.starts_at)), next: null };
 }
 
@@ -145,12 +190,15 @@ function searchOf(view) {
 }
 
 function matching(ids, nameOf, wanted) {
-  return [...ids].filter((id) => id.toLowerCase().includes(wanted) || nameOf(id).toLowerCase().includes(wanted)).slice(0, MATCHES_MAX);
+  return [...ids]
+    .filter((id) => id.toLowerCase().includes(wanted) || nameOf(id).toLowerCase().includes(wanted))
+    .slice(0, MATCHES_MAX);
 }
 
 function isWithin({ from, to, verdict }) {
   const verdicts = verdict.split(",").filter(Boolean);
-  return (visit) => visit.starts_at >= from && visit.starts_at < to && (!verdicts.length || verdicts.includes(visit.outcome.verdict));
+  return (visit) =>
+    visit.starts_at >= from && visit.starts_at < to && (!verdicts.length || verdicts.includes(visit.outcome.verdict));
 }
 
 async function loadMore(view) {
@@ -160,28 +208,34 @@ async function loadMore(view) {
   paint(view);
 }
 
-/** What the live stream brought, put into the rows that are there; the order and the page stay. */
+/** What the live stream brought, put into the rows that are there: the order and the page stay, and a click is not lost. */
 function refresh(view) {
-  let changed = false;
-  view.items = view.items.map((visit) => {
+  for (const [n, visit] of view.items.entries()) {
     const newer = fleet.visits.get(visit.id);
-    if (!newer || newer.outcome?.version === visit.outcome?.version) return visit;
-    changed = true;
-    return newer;
-  });
-  if (changed) paint(view);
+    if (!newer || newer.outcome?.version === visit.outcome?.version) continue;
+    view.items[n] = newer;
+    view.body.querySelector(`tr[data-id="${CSS.escape(visit.id)}"]`)?.replaceWith(visitRow(newer, true));
+  }
 }
 
 function paint(view) {
   if (view.state === "loading") return replace(view.body, loadingState());
-  if (view.state === "failed") return replace(view.body, errorState(view.failure, () => load(view)));
+  if (view.state === "failed")
+    return replace(
+      view.body,
+      errorState(view.failure, () => load(view)),
+    );
   const rows = view.items;
   view.shown.textContent = t("common.shown", { n: rows.length });
   if (!rows.length) {
     const filtered = searchOf(view) || verdictsOf(view).size;
-    return replace(view.body, emptyState(t(filtered ? "visits.noMatch" : "visits.none"), t(filtered ? "visits.noMatchHint" : "visits.noneHint")));
+    return replace(
+      view.body,
+      emptyState(t(filtered ? "visits.noMatch" : "visits.none"), t(filtered ? "visits.noMatchHint" : "visits.noneHint")),
+    );
   }
-  const more = view.next && h("div", { class: "foot" }, h("button", { type: "button", onclick: () => loadMore(view) }, t("common.more")));
+  const more =
+    view.next && h("div", { class: "foot" }, h("button", { type: "button", onclick: () => loadMore(view) }, t("common.more")));
   const scrolled = view.body.scrollTop;
   replace(view.body, visitTable(rows), more);
   view.body.scrollTop = scrolled;
@@ -199,18 +253,63 @@ function scrollToNow(view, rows) {
 
 /** The table of visits, also for a site's page. */
 export function visitTable(visits, { withSite = true } = {}) {
-  const heads = [["visits.planned"], ["common.worker"], withSite && ["common.site"], ["common.service", "col-service"], ["visits.verdict"], ["visits.course"], ["visits.arrived", "number"], ["visits.left", "number"], ["visits.onSite", "number"], ["visits.coverage"], ["visits.findings"]].filter(Boolean);
-  return h("table", {}, h("thead", {}, h("tr", {}, heads.map(([key, kind]) => h("th", { class: kind, scope: "col" }, t(key))))), h("tbody", {}, visits.map((visit) => visitRow(visit, withSite))));
+  const heads = [
+    ["visits.planned"],
+    ["common.worker"],
+    withSite && ["common.site"],
+    ["common.service", "col-service"],
+    ["visits.verdict"],
+    ["visits.course"],
+    ["visits.arrived", "number"],
+    ["visits.left", "number"],
+    ["visits.onSite", "number"],
+    ["visits.coverage"],
+    ["visits.findings"],
+  ].filter(Boolean);
+  return h(
+    "table",
+    {},
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        heads.map(([key, kind]) => h("th", { class: kind, scope: "col" }, t(key))),
+      ),
+    ),
+    h(
+      "tbody",
+      {},
+      visits.map((visit) => visitRow(visit, withSite)),
+    ),
+  );
 }
 
 function visitRow(visit, withSite) {
   const zone = siteZone(visit.site);
   const outcome = visit.outcome ?? { verdict: "pending", findings: [] };
-  const ended = outcome.left_at ? moment(outcome.left_at, zone) : outcome.arrived_at && outcome.verdict === "pending" ? h("span", { class: "muted" }, t("visits.ongoing")) : "–";
+  const ended = outcome.left_at
+    ? moment(outcome.left_at, zone)
+    : outcome.arrived_at && outcome.verdict === "pending"
+      ? h("span", { class: "muted" }, t("visits.ongoing"))
+      : "–";
   return h(
     "tr",
-    { class: "linked", onclick: (event) => event.target.closest("a") || (location.hash = visitHref(visit.id)) },
-    h("td", {}, h("a", { href: visitHref(visit.id), title: visit.id }, `${clock(Date.parse(visit.starts_at), zone)}–${clock(Date.parse(visit.ends_at), zone)}`)),
+    {
+      class: "linked",
+      "data-id": visit.id,
+      onclick: (event) => event.target.closest("a") || (location.hash = visitHref(visit.id)),
+    },
+    h(
+      "td",
+      {},
+      h(
+        "a",
+        { href: visitHref(visit.id), title: visit.id },
+        `${clock(Date.parse(visit.starts_at), zone)}–${clock(Date.parse(visit.ends_at), zone)}`,
+      ),
+    ),
     h("td", {}, workerLink(visit.worker)),
     withSite && h("td", {}, siteLink(visit.site)),
     h("td", { class: "col-service" }, t(`service.${visit.service}`)),
@@ -231,5 +330,10 @@ function moment(value, zone) {
 }
 
 function withBounds({ best, lower, upper }) {
-  return h("span", { title: t("visit.between", { a: duration(lower), b: duration(upper) }) }, duration(best), h("span", { class: "sub" }, ` ±${duration((upper - lower) / 2)}`));
+  return h(
+    "span",
+    { title: t("visit.between", { a: duration(lower), b: duration(upper) }) },
+    duration(best),
+    h("span", { class: "sub" }, ` ±${duration((upper - lower) / 2)}`),
+  );
 }
