@@ -125,7 +125,7 @@ def _flats(rng: np.random.Generator, town: Town, plot: Plot) -> list[Placed]:
     stair_l, depth = float(rng.uniform(14, 22)), float(rng.uniform(11, 16))
     building = _beside(town, plot, float(rng.uniform(0.4, 0.6)), 3 * stair_l / 2, depth / 2, float(rng.uniform(9, 20)))
     placed: list[Placed] = []
-    for _ in range(int(rng.choice((1, 2, 3, 4), p=(0.62, 0.22, 0.1, 0.06)))):
+    for _ in range(int(rng.choice((1, 2, 3, 4), p=(0.78, 0.14, 0.05, 0.03)))):
         x, y = building.at(float(rng.choice((-1, 0, 1))) * stair_l, 0)
         rooms = Box(x, y, building.ux, building.uy, stair_l / 2, depth / 2)
         placed.append((rooms, building, _foot(town, plot[0], x, y)))
@@ -134,7 +134,7 @@ def _flats(rng: np.random.Generator, town: Town, plot: Plot) -> list[Placed]:
 
 def _houses(rng: np.random.Generator, town: Town, plot: Plot) -> list[Placed]:
     """One to three houses in a row, each with its own fence."""
-    count = int(rng.choice((1, 2, 3), p=(0.65, 0.25, 0.1)))
+    count = int(rng.choice((1, 2, 3), p=(0.78, 0.16, 0.06)))
     first = _beside(town, plot, 0.35, float(rng.uniform(5, 8)), float(rng.uniform(4.5, 6.5)), float(rng.uniform(7, 14)))
     step_m = 2 * first.half_l + float(rng.uniform(6, 14))
     placed: list[Placed] = []
