@@ -1,6 +1,33 @@
-"""The engine: one visit's plan, evidence and policy in, its outcome out. Pure; the same inputs give the same bytes.
+"""The engine: one visit's plan, evidence and policy in, its outcome out. Pure: the same inputs give the same bytes.
 
-THEORY_PLACEHOLDER
+Theory of operation
+-------------------
+Whether the worker was on site is a hidden state, on or away, that evidence reveals with errors of known size. In this order:
+
+1. `witness`: all evidence of the visit's window is put into one order, repeats are dropped, and each piece is weighed alone.
+   A fix has a signed distance d to the fence (negative inside; metres on a plane about the site) and an error σ per axis:
+       σ² = floor² + (inflation · accuracy / 1.515)²      a radius that holds 68 % of a 2-D error is 1.515 σ (Rayleigh)
+   and says, as the log of how much likelier it is if she is on site than if she is away (`likelihood`, with the reasons):
+       llr = logit(share of the error over the fence) + log(1 + 2π(max(d, 0)² + σ²) / (κ · area))
+   Checks and credentials are anchors with an llr of their own; doors and motion speak only beside evidence of the worker herself.
+   Fixes that are not credible are flagged (`credibility`), weigh next to nothing, cover nothing and prove nothing.
+2. `presence`: a two-state chain in continuous time. Between observations, with rates come and leave and π = come / (come + leave),
+       P(on after dt | on) = π + (1 - π) e^-(come + leave)dt         P(on after dt | away) = π (1 - e^-(come + leave)dt)
+   and an observation multiplies the odds of on by e^(weight · llr), weight = min(1, time since the fix before / correlation time).
+   Forward for the live view, forward times backward for a judged one (Rabiner 1989). The plan changes only the rates.
+3. `posterior`: between a fix away and one on site, the moment of crossing follows from distance and speed. Each stay is then placed
+   as a whole: n independent fixes have a mean with s² = σ² / n + bias², so that evidence near a fence saturates; that position
+   against the home, the known neighbours and the unknown elsewhere gives the probability that the stay was here; P is multiplied
+   by it.
+4. `curve`: P(on) over time is the distribution function of arrival, and one minus it of departure; intervals are its 5 and 95 %
+   points. Seconds at confidence u are those with P > 1 - u. Absences below the grace are bridged.
+5. `coverage`: which seconds were seen, and the one cause of each that was not, in whole milliseconds.
+6. `verdict`: the answer and its findings, such that losing evidence never turns one verdict into its opposite, by construction.
+7. `explanation`: one sentence of the same figures, in English and Chinese.
+
+Sources: the chain, Rabiner, "A tutorial on hidden Markov models" (1989); 68 % radius, Android's `Location.getAccuracy`; overlap
+of the error with the fence as the probability of being inside, Google Play services 3.2 (0.85 in, 0.15 out); all numbers in
+`policy`.
 """
 
 from collections.abc import Sequence
