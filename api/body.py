@@ -4,8 +4,8 @@ Rules kept here:
 
 - JSON as RFC 8259 has it: no NaN, no numbers beyond a float's range, no lone surrogates, UTF-8 only. Nesting is bounded by the
   reader. A text with NUL is refused here, because PostgreSQL cannot keep it.
-- A body must be declared as JSON, or it is 415 and not a riddle of missing fields. Being strict has a second use: a foreign web page
-  can make a browser send undeclared bodies and forms to an api on its own machine, but not JSON.
+- A body must be declared as JSON, or it is 415 and not a riddle of missing fields. Being strict has a second use: a foreign
+  web page can make a browser send undeclared bodies and forms to an api on its own machine, but not JSON.
 """
 
 from collections.abc import Callable, Coroutine

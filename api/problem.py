@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 from typing_extensions import TypedDict
 
-from store.plans import InUse, Refused, Taken, UnknownReference
+from store.refusals import InUse, Refused, Taken, UnknownReference
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger()

@@ -2,7 +2,7 @@
 
 Rules kept here:
 
-- Whoever calls has opened the transaction; a refusal (`Refused`) leaves it to be rolled back. What changed is written into
+- Whoever calls has opened the transaction; a refusal (`refusals.Refused`) leaves it to be rolled back. What changed is written into
   `journal` in the same transaction, in one row, so that verify recomputes exactly that.
 - A put is idempotent: what is stored already is left alone, and a transaction that changed nothing writes no journal row.
 - Rows are written in the order of their ids, so that two bulk puts cannot wait for each other in a ring.
@@ -11,14 +11,15 @@ Rules kept here:
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct, field
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
+from store import refusals
+
 Json = dict[str, Any]
-Kind = Literal["site", "worker", "device", "visit"]
 
 
 class SitePlan(Struct, frozen=True, kw_only=True):
@@ -106,26 +107,6 @@ class Written(Struct, frozen=True, kw_only=True):
     visits: Counts
 
 
-class Refused(Exception):  # noqa: N818  (a refusal is an answer, not a defect of ours)
-    """A plan that cannot be written as it is: which item, which of its fields, and the mend in one sentence."""
-
-    def __init__(self, kind: Kind, item: str, field: str, mend: str) -> None:
-        super().__init__(f"{kind} {item}, {field}: {mend}")
-        self.kind, self.item, self.field, self.mend = kind, item, field, mend
-
-
-class UnknownReference(Refused):
-    """The plan names something that does not exist."""
-
-
-class Taken(Refused):
-    """The plan claims an address that belongs to something else."""
-
-
-class InUse(Refused):
-    """What should be deleted is named by other plans."""
-
-
 class _Touched(Struct, kw_only=True):
     """What a transaction changed: the lists of its journal row."""
 
@@ -142,7 +123,7 @@ def source(dialect: str, address: str) -> str:
 
 
 async def put(connection: AsyncConnection, plans: Plans) -> Written:
-    """Writes all plans or raises `Refused`. Sites and workers come before the devices and visits that name them."""
+    """Writes all plans or raises `refusals.Refused`. Sites and workers come before the devices and visits that name them."""
     touched = _Touched()
     written = Written(
         sites=await _put_sites(connection, plans.sites, touched),
@@ -171,13 +152,13 @@ async def put_policy(connection: AsyncConnection, service: str, body: Json) -> i
 
 async def delete_site(connection: AsyncConnection, site: str) -> bool:
     """False when there is none. Raises `InUse` while devices or visits name it."""
-    await _refuse_when_named(connection, "site", site, {"devices": "site", "visits": "site"})
+    await refusals.refuse_when_named(connection, "site", site, {"devices": "site", "visits": "site"})
     return await _delete(connection, "delete from sites where id = %s returning id", site, "sites")
 
 
 async def delete_worker(connection: AsyncConnection, worker: str) -> bool:
     """False when there is none. Her aliases go with her; her evidence stays. Raises `InUse` while visits name her."""
-    await _refuse_when_named(connection, "worker", worker, {"visits": "worker"})
+    await refusals.refuse_when_named(connection, "worker", worker, {"visits": "worker"})
     return await _delete(connection, "delete from workers where id = %s returning id", worker, "workers")
 
 
@@ -198,7 +179,7 @@ async def delete_visit(connection: AsyncConnection, visit: str) -> bool:
 async def _put_sites(connection: AsyncConnection, sites: Sequence[SitePlan], touched: _Touched) -> Counts:
     if not sites:
         return Counts()
-    await _refuse_unknown_zones(connection, sites)
+    await refusals.refuse_unknown_zones(connection, sites)
     rows = sorted(sites, key=lambda site: site.id)
     created, changed = await _upsert(connection, PUT_SITES, rows)
     touched.sites |= created | changed
@@ -219,8 +200,8 @@ async def _put_devices(connection: AsyncConnection, devices: Sequence[DevicePlan
     if not devices:
         return Counts()
     rows = sorted(devices, key=lambda device: device.id)
-    await _refuse_unknown(connection, "device", "site", "sites", [(row.id, row.site) for row in rows])
-    await _refuse_taken_addresses(connection, rows)
+    await refusals.refuse_unknown(connection, "device", "site", "sites", [(row.id, row.site) for row in rows])
+    await refusals.refuse_taken_addresses(connection, rows)
     ids = [row.id for row in rows]
     before = await (await connection.execute("select id, site from devices where id = any(%s)", [ids])).fetchall()
     created, changed = await _upsert(connection, PUT_DEVICES, rows)
@@ -234,8 +215,8 @@ async def _put_visits(connection: AsyncConnection, visits: Sequence[VisitPlan], 
     if not visits:
         return Counts()
     rows = sorted(visits, key=lambda visit: visit.id)
-    await _refuse_unknown(connection, "visit", "worker", "workers", [(row.id, row.worker) for row in rows])
-    await _refuse_unknown(connection, "visit", "site", "sites", [(row.id, row.site) for row in rows])
+    await refusals.refuse_unknown(connection, "visit", "worker", "workers", [(row.id, row.worker) for row in rows])
+    await refusals.refuse_unknown(connection, "visit", "site", "sites", [(row.id, row.site) for row in rows])
     created, changed = await _upsert(connection, PUT_VISITS, rows)
     touched.visits |= created | changed
     return _counts(rows, created, changed)
@@ -262,75 +243,9 @@ async def _map_sources(connection: AsyncConnection, workers: Sequence[WorkerPlan
     inserted = await (await connection.execute(MAP_SOURCES, mapping)).fetchall()
     if len(inserted) < len(added):
         missing = {source for _, source in added} - {source for (source,) in inserted}
-        await _refuse_taken_sources(connection, added, missing)
-    await _refuse_a_worker_as_alias(connection, ids)
+        await refusals.refuse_taken_sources(connection, added, missing)
+    await refusals.refuse_a_worker_as_alias(connection, ids)
     return {worker for worker, _ in removed} | {worker for worker, _ in added}
-
-
-async def _refuse_taken_sources(connection: AsyncConnection, added: Sequence[tuple[str, str]], missing: set[str]) -> None:
-    worker, taken = next((worker, source) for worker, source in added if source in missing)
-    owner = await (await connection.execute("select worker from sources where source = %s", [taken])).fetchone()
-    other = f"worker '{owner[0]}'" if owner and owner[0] != worker else "another worker of this request"
-    raise Taken("worker", worker, "aliases", f"'{taken}' already reports for {other}: take it away there first")
-
-
-async def _refuse_a_worker_as_alias(connection: AsyncConnection, workers: list[str]) -> None:
-    found = await (await connection.execute(WORKERS_AS_ALIAS, {"workers": workers})).fetchone()
-    if found is None:
-        return
-    alias, owner = found
-    mend = f"'{alias}' cannot be an alias of worker '{owner}' and a worker of its own: delete one of them first"
-    if owner in workers:
-        raise Taken("worker", owner, "aliases", mend)
-    raise Taken("worker", alias, "id", mend)
-
-
-async def _refuse_taken_addresses(connection: AsyncConnection, devices: Sequence[DevicePlan]) -> None:
-    columns = [[device.id for device in devices], [device.source for device in devices]]
-    found = await (await connection.execute(TAKEN_ADDRESSES, columns)).fetchone()
-    if found is not None:
-        device, source, other = found
-        raise Taken("device", device, "address", f"'{source}' is already the address of device '{other}'")
-    seen: dict[str, str] = {}
-    for device in devices:
-        other = seen.setdefault(device.source, device.id)
-        if other != device.id:
-            raise Taken(
-                "device", device.id, "address", f"'{device.source}' is also the address of device '{other}' in this request"
-            )
-
-
-async def _refuse_unknown(
-    connection: AsyncConnection, kind: Kind, field: str, table: Literal["sites", "workers"], references: list[tuple[str, str]]
-) -> None:
-    """Raises `UnknownReference` for the first item that names a row which `table` does not have."""
-    named = sorted({reference for _, reference in references})
-    missing = {row[0] for row in await (await connection.execute(MISSING[table], [named])).fetchall()}
-    for item, reference in references:
-        if reference in missing:
-            mend = f"{field} '{reference}' is not known: PUT /v1/{table}/{reference} first"
-            raise UnknownReference(kind, item, field, mend)
-
-
-async def _refuse_unknown_zones(connection: AsyncConnection, sites: Sequence[SitePlan]) -> None:
-    """Reports count days in the site's zone inside the database, so that the database must know the zone."""
-    zones = sorted({site.timezone for site in sites})
-    known = {row[0] for row in await (await connection.execute(KNOWN_ZONES, [zones])).fetchall()}
-    for site in sites:
-        if site.timezone not in known:
-            mend = f"'{site.timezone}' is no time zone: take a name of the IANA database such as Asia/Shanghai"
-            raise UnknownReference("site", site.id, "properties.timezone", mend)
-
-
-async def _refuse_when_named(connection: AsyncConnection, kind: Kind, item: str, tables: dict[str, str]) -> None:
-    named = []
-    for table in tables:
-        found = await (await connection.execute(NAMED_BY[kind, table], [item])).fetchall()
-        if found:
-            count, ids = found[0][1], [other for other, _ in found]
-            named.append(f"{count} {table} ({', '.join(ids)}{', …' if count > len(ids) else ''})")
-    if named:
-        raise InUse(kind, item, "id", f"{kind} '{item}' is still named by {' and '.join(named)}: delete or move them first")
 
 
 async def _delete(connection: AsyncConnection, statement: str, item: str, touched: str) -> bool:
@@ -388,15 +303,6 @@ MAP_SOURCES = """
 insert into sources (source, worker) select * from unnest(%s::text[], %s::text[]) on conflict (source) do nothing returning source
 """
 
-# An alias that is itself the id of another worker, as far as one of these workers has to do with it.
-WORKERS_AS_ALIAS = """
-select sources.source, sources.worker
-from sources join workers on workers.id = sources.source
-where sources.source = any(%(workers)s) or sources.worker = any(%(workers)s)
-order by sources.source
-limit 1
-"""
-
 # Puts devices; answers the ids that were created or changed.
 PUT_DEVICES = """
 insert into devices (id, site, kind, dialect, address, source, name, properties)
@@ -409,15 +315,6 @@ where (devices.site, devices.kind, devices.dialect, devices.address, devices.nam
       is distinct from
       (excluded.site, excluded.kind, excluded.dialect, excluded.address, excluded.name, excluded.properties)
 returning id, xmax = 0
-"""
-
-# The first device whose address another device has.
-TAKEN_ADDRESSES = """
-select wanted.id, wanted.source, devices.id
-from unnest(%s::text[], %s::text[]) as wanted (id, source) join devices on devices.source = wanted.source
-where devices.id <> wanted.id
-order by wanted.id
-limit 1
 """
 
 # Puts visits; answers the ids that were created or changed.
@@ -433,22 +330,6 @@ where (visits.worker, visits.site, visits.service, visits.starts_at, visits.ends
       (excluded.worker, excluded.site, excluded.service, excluded.starts_at, excluded.ends_at, excluded.properties)
 returning id, xmax = 0
 """
-
-# Which of these ids the table does not have.
-MISSING = {
-    "sites": "select id from unnest(%s::text[]) as named (id) where not exists (select from sites where sites.id = named.id)",
-    "workers": "select id from unnest(%s::text[]) as named (id) where not exists (select from workers where workers.id = named.id)",
-}
-
-# Which of these time zones the database knows.
-KNOWN_ZONES = "select name from pg_timezone_names where name = any(%s)"
-
-# Who names this row: the first five, with the count of all.
-NAMED_BY = {
-    ("site", "devices"): "select id, count(*) over () from devices where site = %s order by id limit 5",
-    ("site", "visits"): "select id, count(*) over () from visits where site = %s order by starts_at, id limit 5",
-    ("worker", "visits"): "select id, count(*) over () from visits where worker = %s order by starts_at, id limit 5",
-}
 
 # Tells verify what a transaction changed.
 JOURNAL = """
