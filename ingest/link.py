@@ -34,6 +34,8 @@ from ingest.settings import Settings
 
 ANSWER_TIMEOUT_S = 5.0
 """How long a broker may take to answer CONNECT and SUBSCRIBE."""
+SHORT_S = 5.0
+"""A session that lasted no longer than this counts as a failure for the pause before the next."""
 RECEIPTS_QUEUED_MAX = 65_536
 """Receipts that wait for a slow broker. One that finds no room is dropped: the phone sends again and gets another."""
 
@@ -87,6 +89,8 @@ class Session:
         self.ended = threading.Event()
         self.protocol = protocol
         self.refusal: str | None = None
+        self.farewell = ""
+        """Why it ended, in the broker's words or paho's. `Session taken over` means that somebody else has our client id."""
         self._greeted = False
         self._client = self._make_client()
 
@@ -186,7 +190,8 @@ class Session:
             self.refusal = f"the subscription was refused: {refused[0]}"
         self._answered.set()
 
-    def _on_disconnect(self, *_: Any) -> None:
+    def _on_disconnect(self, _: Client, __: Any, ___: Any, code: ReasonCode, ____: Any) -> None:
+        self.farewell = str(code)
         self.ended.set()
         self._answered.set()
 
@@ -236,23 +241,24 @@ class Link:
             if opened is Opened.OTHER_PROTOCOL:
                 protocol = MQTTProtocolVersion.MQTTv311
                 continue
-            if opened is Opened.LIVE:
-                failures = 0
-                self._hold(session)
-            else:
-                if failures == 0:
-                    log.warning("The broker does not answer, trying on.", broker=self._broker.host, why=session.refusal)
-                failures += 1
+            lasted_s = self._hold(session) if opened is Opened.LIVE else 0.0
+            if opened is not Opened.LIVE and failures == 0:
+                log.warning("The broker does not answer, trying on.", broker=self._broker.host, why=session.refusal)
+            # Two that share a client id by mistake throw each other out: without a growing pause they would do nothing else.
+            failures = 0 if lasted_s > SHORT_S else failures + 1
             protocol = MQTTProtocolVersion.MQTTv5
             self._stopping.wait(pause_s(failures, self._settings.retry_max_s, self._jitter))
 
-    def _hold(self, session: Session) -> None:
+    def _hold(self, session: Session) -> float:
+        """Lets a session live, and returns how many seconds it did."""
+        began = time.monotonic()
         self.session = session
         log.info("Subscribed.", broker=self._broker.host, port=self._broker.port, protocol=session.protocol.name)
         session.ended.wait()
         self.session = None
         if not self._stopping.is_set():
-            log.warning("Lost the broker, connecting again.", broker=self._broker.host)
+            log.warning("Lost the broker, connecting again.", broker=self._broker.host, why=session.farewell)
+        return time.monotonic() - began
 
     def _receive(self, delivery: Delivery) -> None:
         while self._inbox.qsize() >= self._inbox_max and not self._stopping.is_set():

@@ -11,6 +11,7 @@ Rules kept here:
   only to the next session. What is unacknowledged when this program ends is delivered to the next one and found to be a repeat.
 - Told to stop, it takes no more, commits what it holds, acknowledges it, and goes."""
 
+import os
 import random
 import signal
 import threading
@@ -32,6 +33,8 @@ from store.sequences import Receipt
 
 IDLE_S = 0.25
 """How often an idle ingest looks whether it is told to stop."""
+HARD_EXIT_S = 1.0
+"""How long after the time for draining a stop may still hang."""
 CONNECTION = {
     "connect_timeout": "5",
     "keepalives_idle": "10",
@@ -49,11 +52,23 @@ def run(settings: Settings, database: str, mqtt: str, *, stopping: threading.Eve
     stopping = stopping or threading.Event()
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopping.set())
+            signal.signal(number, lambda *_: _stop(stopping, settings.drain_s + HARD_EXIT_S))
     inbox: Inbox = SimpleQueue()
     jitter = random.Random()  # noqa: S311 - spreads retries; guards nothing.
     link = Link(settings, mqtt, inbox, jitter)
     Ingestor(settings, database, link, inbox, jitter, stopping).run()
+
+
+def _stop(stopping: threading.Event, seconds: float) -> None:
+    """Asks for a clean stop, and ends the process where a database or a broker that hangs does not let it happen.
+
+    That is no worse than a kill: what was not acknowledged is delivered again.
+    """
+    if not stopping.is_set():
+        stopping.set()
+        hard = threading.Timer(seconds, os._exit, (1,))
+        hard.daemon = True
+        hard.start()
 
 
 class Ingestor:

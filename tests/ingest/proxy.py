@@ -19,6 +19,9 @@ class Proxy:
         """Bytes from the client after which the connection is cut instead of an answer: they do reach the server."""
         self.refuse: Rule = lambda _: False
         """Bytes from the client that end the connection before they reach the server."""
+        self.flowing = threading.Event()
+        """Cleared, the connections stay open and nothing comes through, as in a tunnel."""
+        self.flowing.set()
         self.swallowed = 0
         self.refused = 0
         self._listener: socket.socket | None = None
@@ -74,6 +77,7 @@ class Proxy:
                     target.sendall(content)
                     target.recv(1)
                     break
+                self.flowing.wait()
                 target.sendall(content)
         for end in (source, target):
             with contextlib.suppress(OSError):
