@@ -1,0 +1,117 @@
+"""Flags: each on its own evidence, all that apply, and none on honest tracks."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from geofence import credibility, flags
+from geofence.evidence import Fixes
+from geofence.policy import Policy
+from tests.engine.worlds import bounded, day, errors, fixes, lonlat
+
+POLICY = Policy()
+
+
+def flagged(of: Fixes, name: str) -> np.ndarray:
+    return np.array([name in told for told in flags(of, POLICY)], dtype=bool)
+
+
+def moved(of: Fixes, rows: object, east: float) -> Fixes:
+    lon = of.lon.copy()
+    lon[rows] += float(lonlat(east, 0.0)[0] - lonlat(0.0, 0.0)[0])
+    return replace(of, lon=lon)
+
+
+@bounded
+@given(st.integers(0, 99), st.sampled_from([1.0, 10.0, 60.0, 300.0]), st.sampled_from([3.0, 15.0, 40.0]))
+def test_an_honest_track_has_no_flags(seed: int, every: float, sigma: float) -> None:
+    assert not any(flags(day(seed, every, sigma_m=sigma, accuracy_m=sigma * 1.5, planned_s=1800.0), POLICY))
+
+
+@bounded
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.05, 40.0]), st.sampled_from([30, 60, 200])), min_size=2, max_size=40))
+def test_frozen_is_a_long_run_of_repeats_by_the_slow_definition(steps: list[tuple[float, int]]) -> None:
+    east = np.cumsum([step for step, _ in steps])
+    at = np.cumsum([gap for _, gap in steps]).astype(float)
+    slow = np.zeros(len(at), dtype=bool)
+    for i in range(len(at)):
+        first = last = i
+        while first and steps[first][0] <= POLICY.frozen_m:
+            first -= 1
+        while last + 1 < len(at) and steps[last + 1][0] <= POLICY.frozen_m:
+            last += 1
+        slow[i] = last - first + 1 >= POLICY.frozen_fixes and at[last] - at[first] >= POLICY.frozen_s
+    assert flagged(fixes(at, east, 0.0 * at), "frozen").tolist() == slow.tolist()
+
+
+def test_a_cells_position_repeats_by_nature() -> None:
+    at = np.arange(0.0, 3600.0, 60.0)
+    assert not flagged(fixes(at, 0.0 * at, 0.0 * at, 900.0), "frozen").any()
+    assert flagged(fixes(at, 0.0 * at, 0.0 * at, 20.0), "frozen").all()
+
+
+def test_a_lone_outlier_alone_is_a_teleport() -> None:
+    of = moved(day(), 500, 5000.0)
+    assert flagged(of, "teleport").nonzero()[0].tolist() == [500]
+
+
+def test_the_stretch_that_jumped_there_and_back_is_flagged_and_what_fits_around_it_is_not() -> None:
+    at = np.arange(-1800.0, 9000.0, 20.0)
+    rng = np.random.default_rng(1)
+    of = fixes(at, errors(rng, at, 8.0), errors(rng, at, 8.0))
+    there = (at >= 0) & (at < 7200)
+    assert flagged(moved(of, there, 6000.0), "teleport").tolist() == there.tolist()
+
+
+def test_of_two_stretches_the_one_with_a_way_is_believed() -> None:
+    """She walked to the site and was there; then the phone claims a place across town, for good."""
+    of = day()
+    late = of.at >= of.at[700]
+    assert flagged(moved(of, late, 9000.0), "teleport")[:700].sum() == 0
+
+
+def test_mock_positions_elsewhere_are_no_reproach_to_real_ones() -> None:
+    of = day()
+    fake = np.zeros(len(of.at), dtype=bool)
+    fake[100:200] = True
+    told = replace(moved(of, fake, 8000.0), mock=fake)
+    assert not flagged(told, "teleport").any()
+    assert flagged(told, "mock").tolist() == fake.tolist()
+
+
+def test_a_train_is_no_teleport_and_a_long_silence_explains_a_long_way() -> None:
+    at = np.arange(0.0, 3600.0, 60.0)
+    assert not flagged(fixes(at, at * 40.0, 0.0 * at), "teleport").any()
+    assert not flagged(fixes(np.array([0.0, 3600.0]), np.array([0.0, 90_000.0]), np.zeros(2)), "teleport").any()
+
+
+def test_every_reason_is_told_and_in_one_order() -> None:
+    at = np.arange(0.0, 3600.0, 60.0)
+    of = fixes(at, 0.0 * at, 0.0 * at, 0.1, mock=np.ones(60, dtype=bool))
+    of = replace(of, received_at=of.at - 900.0)
+    assert set(flags(of, POLICY)) == {("mock", "clock_skew", "impossible_accuracy")}
+
+
+def test_a_ping_is_stale_and_freezes_nothing() -> None:
+    of = day(every_s=60.0)
+    ping = np.arange(len(of.at)) % 2 == 1
+    lon, lat = of.lon.copy(), of.lat.copy()
+    lon[ping], lat[ping] = lon[np.flatnonzero(ping) - 1], lat[np.flatnonzero(ping) - 1]
+    told = replace(of, lon=lon, lat=lat, ping=ping)
+    assert flagged(told, "stale_ping").tolist() == ping.tolist()
+    assert not flagged(told, "frozen").any()
+    assert not flagged(told, "teleport").any()
+
+
+@pytest.mark.parametrize("ahead_s", [1.0, 100.0])
+def test_a_clock_that_is_a_little_ahead_is_every_clock(ahead_s: float) -> None:
+    of = day(every_s=60.0)
+    assert not flagged(replace(of, received_at=of.at - ahead_s), "clock_skew").any()
+
+
+def test_no_fixes_have_no_flags() -> None:
+    empty = np.empty(0)
+    assert flags(fixes(empty, empty, empty), POLICY) == ()
+    assert credibility.names(0) == ()

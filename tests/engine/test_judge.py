@@ -1,0 +1,182 @@
+"""Verdicts and findings: the rules that the definitions name one by one."""
+
+import msgspec
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from geofence import judge, next_look
+from geofence.evidence import Check, DeviceEvent, Fixes
+from geofence.outcome import Outcome
+from geofence.plan import Device, Scene, Visit
+from geofence.policy import Policy
+from tests.engine.worlds import START, circle, day, errors, fixes, nothing, scene, seen, square, take
+
+POLICY = Policy()
+HOME = scene(circle(0, 0, 60))
+
+
+def told(of: Fixes, where: Scene = HOME, after_s: float = 9e4, policy: Policy = POLICY, **more: object) -> Outcome:
+    return judge(where, seen(of, **more), policy, START + after_s)
+
+
+def check(at: float, kind: str, method: str = "app", visit: str | None = "v-1", **more: object) -> Check:
+    made = Check(source="w-1", at=START + at, received_at=START + at, identity=int(at), kind="in", method="app", visit=visit)
+    return replace(made, kind=kind, method=method, **more)
+
+
+def event(at: float, kind: str, source: str = "d-1", **more: object) -> DeviceEvent:
+    made = DeviceEvent(source=source, at=START + at, received_at=START + at, identity=int(at), kind="motion")
+    return replace(made, kind=kind, **more)
+
+
+def test_pending_until_late_data_had_its_time() -> None:
+    gone = take(day(), day().at < START + 7100.0)
+    assert told(gone, after_s=7199.0).verdict == "pending"
+    assert told(gone, after_s=7499.0).verdict == "pending"
+    assert told(gone, after_s=7500.0).verdict == "verified"
+
+
+def test_a_complete_visit_is_verified_as_soon_as_it_is_over() -> None:
+    outcome = told(day(went=7150.0), after_s=7260.0)
+    assert outcome.verdict == "verified"
+    assert outcome.left_at is not None
+
+
+def test_a_running_visit_counts_only_what_has_passed() -> None:
+    outcome = told(day(came=-60.0), after_s=1800.0)
+    assert outcome.verdict == "pending"
+    assert outcome.left_at is None
+    assert outcome.expected_s == pytest.approx(1900.0, abs=60.0)
+    assert told(nothing(), after_s=-10.0).coverage is None
+
+
+def test_a_running_visit_is_looked_at_again_and_a_settled_one_is_not() -> None:
+    assert next_look(HOME, told(day(), after_s=100.0), POLICY, START + 100.0) == START + 115.0
+    assert next_look(HOME, told(day(), after_s=7195.0), POLICY, START + 7195.0) == START + 7200.0
+    assert next_look(HOME, told(day(), after_s=9e4), POLICY, START + 9e4) is None
+
+
+def test_the_share_of_the_plan_decides_between_verified_and_partial() -> None:
+    assert told(day(came=0.0, went=6980.0)).verdict == "verified"
+    assert told(day(came=0.0, went=6500.0)).verdict == "partial"
+    assert told(day(came=0.0, went=6500.0), policy=Policy(on_site_best_share=0.85, on_site_lower_share=0.8)).verdict == "verified"
+
+
+def test_staying_longer_makes_up_for_coming_late() -> None:
+    outcome = told(day(came=900.0, went=8200.0))
+    assert outcome.verdict == "verified"
+    assert outcome.findings == ("late_arrival",)
+
+
+def test_over_service_is_ten_minutes_more_than_planned() -> None:
+    assert told(day(came=0.0, went=8200.0)).findings == ("over_service",)
+
+
+def test_checks_are_expected_when_one_was_made_or_the_policy_says_so() -> None:
+    of, into, out = day(), (check(70, "in"),), (check(7100, "out"),)
+    assert told(of).findings == ()
+    assert told(of, checks=into).findings == ("missing_check_out",)
+    assert told(of, checks=out).findings == ("missing_check_in",)
+    assert told(of, checks=into + out).findings == ()
+    assert told(of, policy=Policy(checks_expected="always")).findings == ("missing_check_in", "missing_check_out")
+    assert told(of, checks=into, policy=Policy(checks_expected="never")).findings == ()
+
+
+def test_a_check_of_another_visit_says_nothing_here() -> None:
+    other = Visit(id="v-0", worker="w-1", site="s-9", service="default", starts_at=START - 3000.0, ends_at=START - 300.0)
+    where = replace(HOME, others=(other,))
+    named = (check(-300, "out", "qr", visit="v-0"), check(100, "in", "qr", visit="v-0"))
+    nameless = (check(-320, "out", "qr", visit=None),)
+    for checks in (named, nameless):
+        outcome = told(day(place=(3000.0, 0.0)), where, checks=checks)
+        assert (outcome.verdict, outcome.findings) == ("contradicted", ("no_show",))
+        assert outcome.evidence.checks == 0
+
+
+def test_a_button_in_an_app_proves_nothing_and_a_code_at_the_home_something() -> None:
+    presses = (check(60, "in"), check(7100, "out"))
+    codes = (check(60, "in", "qr"), check(7100, "out", "qr"))
+    assert told(nothing(), checks=presses).verdict == "unknown"
+    assert told(nothing(), checks=codes).verdict == "partial"
+
+
+def test_motion_alone_never_verifies() -> None:
+    where = replace(HOME, devices=(Device(id="d-1", site="s-1", kind="motion", source="d-1"),))
+    moves = tuple(event(at, "motion") for at in range(0, 7200, 60))
+    outcome = told(nothing(), where, events=moves)
+    assert (outcome.verdict, outcome.monitored_s, outcome.on_site_s.lower) == ("unknown", 0.0, 0.0)
+
+
+def test_motion_that_another_worker_explains_says_nothing() -> None:
+    rival = Visit(id="v-2", worker="w-2", site="s-1", service="default", starts_at=START, ends_at=START + 7200.0)
+    where = replace(HOME, devices=(Device(id="d-1", site="s-1", kind="motion", source="d-1"),))
+    moves = tuple(event(at, "motion") for at in range(300, 6900, 60))
+    codes = (check(60, "in", "qr"), check(7100, "out", "qr"))
+    alone = told(nothing(), where, events=moves, checks=codes)
+    shared = told(nothing(), replace(where, rivals=(rival,)), events=moves, checks=codes)
+    assert alone.monitored_s > 6000.0
+    assert shared.monitored_s < 2000.0
+
+
+def test_another_workers_credential_is_not_hers() -> None:
+    where = replace(HOME, devices=(Device(id="d-1", site="s-1", kind="lock", source="d-1"),))
+    both = lambda worker: (event(20, "unlock", worker=worker), event(7190, "lock", worker=worker))  # noqa: E731
+    assert told(nothing(), where, events=both("w-1")).on_site_s.lower > 300.0
+    assert told(nothing(), where, events=both("w-2")).on_site_s.lower == 0.0
+
+
+def test_flats_on_one_ground_are_told_apart_by_the_home_or_stay_unknown() -> None:
+    door = Device(id="d-1", site="s-1", kind="contact", source="d-1")
+    flats = replace(scene(square(0, 0, 20)), neighbours=(square(0, 0, 20, "s-2"), square(1, 0, 20, "s-3")), devices=(door,))
+    of = day(sigma_m=6.0, accuracy_m=9.0)
+    moved = (event(40, "open"), event(45, "close"), event(7255, "open"), event(7262, "close"))
+    elsewhere = (event(3000, "open"), event(3010, "close"))
+    assert told(of, flats, events=moved).verdict == "verified"
+    assert told(of, flats, events=elsewhere).verdict == "unknown"
+
+
+def test_two_visits_next_door_to_each_other_share_no_seconds() -> None:
+    """She serves one house until ten, walks twenty metres, and serves the other: each visit gets its own time."""
+    one = Visit(id="v-0", worker="w-1", site="s-2", service="default", starts_at=START - 3600.0, ends_at=START - 300.0)
+    where = replace(scene(square(0, 0, 15), 3600.0), neighbours=(square(30, 0, 15, "s-2"),), others=(one,))
+    rng = np.random.default_rng(5)
+    at = np.arange(-3600.0, 5400.0, 20.0)
+    place = np.where(at < -100.0, 30.0, np.where(at < 3700.0, 0.0, 600.0))
+    of = fixes(at, place + errors(rng, at, 5.0), errors(rng, at, 5.0), 8.0)
+    outcome = told(of, where)
+    assert outcome.verdict == "verified"
+    assert outcome.arrived_at is not None
+    assert abs(outcome.arrived_at.best - (START - 100.0)) < 90.0
+
+
+def test_the_sentence_names_what_is_missing_in_both_languages() -> None:
+    of = day()
+    outcome = told(take(of, of.at < START + 3600.0))
+    assert "63 of" not in outcome.explanation.en
+    assert "nothing was sent" in outcome.explanation.en
+    assert "没有上报数据" in outcome.explanation.zh
+    assert outcome.explanation.en.endswith(".")
+
+
+def test_the_policy_and_the_engine_are_named() -> None:
+    outcome = told(day(), policy=Policy(service="cleaning", version=7))
+    assert (outcome.policy, outcome.engine) == (7, "1")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"grace_s": -1.0}, "grace_s"),
+        ({"coverage_target": 1.5}, "coverage_target"),
+        ({"prior_on": float("nan")}, "prior_on"),
+        ({"on_site_lower_share": 0.99}, "on_site_lower_share"),
+        ({"horizon_moving_s": 900.0}, "horizon_moving_s"),
+        ({"service": ""}, "service"),
+    ],
+)
+def test_a_policy_without_meaning_is_refused_by_name(wrong: dict[str, object], name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Policy(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"gracs_s": 3.0}, Policy)
