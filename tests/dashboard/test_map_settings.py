@@ -68,3 +68,14 @@ def test_a_style_is_taken_and_survives_a_change_of_theme(desk: Desk, page: Page)
     page.locator("button.icon").first.click()
     soon(lambda: len(drawn(page, "workers-dot")) > 20, "markers in the other theme")
     assert page.evaluate(LAYERS)[0] == "their-sea"
+
+
+def test_without_the_files_of_the_map_everything_else_works_and_says_how_to_build_them(desk: Desk, open_page: OpenPage) -> None:
+    page = open_page(f"{desk.url}/#/alerts", expected="the browser logs the missing files")
+    page.route("**/static/vendor/**", lambda route: route.fulfill(status=404))
+    page.goto(f"{desk.url}/#/live")
+    page.reload()
+    expect(page.get_by_text("uv sync --reinstall-package sitewatch")).to_be_visible()
+    expect(page.locator(".worker").first).to_be_visible()
+    page.goto(f"{desk.url}/#/coverage")
+    expect(page.locator("tbody tr").first).to_be_visible()
