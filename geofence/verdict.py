@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from geofence import credibility, likelihood
 from geofence.coverage import Coverage
-from geofence.evidence import Bools, Ints
+from geofence.evidence import Bools, Floats, Ints
 from geofence.intervals import covered, intersect, length, ms
 from geofence.outcome import Finding, Moment, Seconds, Verdict
 from geofence.plan import Scene
@@ -86,15 +86,18 @@ def clear_shares(scene: Scene, witness: Witness, policy: Policy) -> tuple[float,
     at = np.concatenate((witness.fixes.at, anchors_at, stirred))
     on = np.concatenate((witness.llr, anchors_llr, np.ones(len(stirred)))) > 0.0
     off = np.concatenate((_clearly_off(witness), anchors_llr < 0.0, np.zeros(len(stirred), dtype=bool)))
-    # Of the report itself and not of its neighbours: a stretch around it, as wide as a still phone's horizon.
-    wide = np.full(len(at), policy.horizon_still_s)
-    wide[: len(witness.quiet)][witness.quiet] = policy.horizon_significant_s
-    wide[len(witness.fixes.at) :] = policy.horizon_home_s
+    # A stretch around each report, of the report itself and not of its neighbours. What speaks against is taken narrowly, also of
+    # a phone that is silent while still: it spoke because it moved, and soon after she may have been on site.
+    fixes = len(witness.fixes.at)
+    near = np.full(len(at), policy.horizon_home_s)
+    near[:fixes] = policy.horizon_still_s
+    wide = near.copy()
+    wide[:fixes][witness.quiet] = policy.horizon_significant_s
 
-    def share(chosen: Bools) -> float:
-        return length(intersect(plan, covered(at[chosen] - wide[chosen] / 2.0, wide[chosen]))) / length(plan)
+    def share(chosen: Bools, width: Floats) -> float:
+        return length(intersect(plan, covered(at[chosen] - width[chosen] / 2.0, width[chosen]))) / length(plan)
 
-    return share(on), share(off)
+    return share(on, wide), share(off, near)
 
 
 def _clearly_off(witness: Witness) -> Bools:
@@ -154,7 +157,7 @@ def _missing_checks(scene: Scene, witness: Witness, settled: bool, policy: Polic
 def _elsewhere(scene: Scene, witness: Witness, policy: Policy) -> bool:
     """Whether the worker spent the least service at another known site, in planned time that no other visit of hers explains."""
     visit, fixes = scene.visit, witness.fixes
-    use = witness.credible & witness.precise & (fixes.at >= visit.starts_at) & (fixes.at < visit.ends_at)
+    use = witness.credible & witness.precise & (witness.llr <= 0.0) & (fixes.at >= visit.starts_at) & (fixes.at < visit.ends_at)
     for site in scene.neighbours:
         if site.id == visit.site:
             continue
