@@ -13,6 +13,7 @@ Rules kept here:
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
@@ -63,6 +64,7 @@ class Counter(Struct):
 _array = Decoder(list[Raw])
 _counter = Decoder(Counter)
 _json = json.JSONDecoder()
+_space = re.compile(r"[ \t\r\n]*")
 
 
 def decode(
@@ -165,6 +167,5 @@ def _to_bytes(text: str) -> bytes:
 
 
 def _after_space(text: str, at: int) -> int:
-    while text[at : at + 1] in (" ", "\t", "\r", "\n"):
-        at += 1
-    return at
+    found = _space.match(text, at)
+    return found.end() if found else at

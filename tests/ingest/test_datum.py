@@ -1,7 +1,7 @@
 """Chinese datums: the way back from the shift that map SDKs put on."""
 
 from coord_convert.transform import gcj2bd, wgs2gcj
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.datum import to_wgs84
@@ -13,6 +13,7 @@ def off_m(found: tuple[float, float], lon: float, lat: float) -> float:
     return max(abs(found[0] - lon), abs(found[1] - lat)) * METRES_PER_DEG
 
 
+@settings(deadline=None)
 @given(st.floats(75, 134), st.floats(4, 53))
 def test_converting_there_and_back_is_within_a_millimetre(lon: float, lat: float) -> None:
     gcj_lon, gcj_lat = wgs2gcj(lon, lat)
@@ -22,6 +23,7 @@ def test_converting_there_and_back_is_within_a_millimetre(lon: float, lat: float
     assert off_m(to_wgs84(bd_lon, bd_lat, "bd09"), lon, lat) < 0.5
 
 
+@settings(deadline=None)
 @given(st.floats(-180, 180), st.floats(-90, 90))
 def test_it_ends_anywhere_on_the_earth_and_never_moves_far(lon: float, lat: float) -> None:
     """At the border of the shifted area the library's own loop would run for ever: 72.004 degrees east, for one."""

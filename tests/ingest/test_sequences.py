@@ -64,6 +64,7 @@ def test_a_phone_with_holes_without_end_keeps_a_small_row_and_is_never_promised_
     assert through(connection, *range(1, 4 * sequences.RANGES_MAX)) >= 4 * sequences.RANGES_MAX - 1
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(1, 60)))
 def test_runs_are_the_ranges_of_consecutive_numbers(seqs: set[int]) -> None:
     ranges = sequences.runs(seqs)

@@ -1,7 +1,9 @@
 """Laws of the wire: nothing makes it fall over, and it agrees with the obvious slow decoder of `plain_decoder`."""
 
 import json
+import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +23,7 @@ TOPICS = {
 }
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=50), st.binary(max_size=50))
 def test_an_identity_fits_a_bigint_and_never_is_negative(one: bytes, other: bytes) -> None:
     assert 0 <= digest(one) < 2**63
@@ -41,7 +44,7 @@ trees = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.
 payloads = st.binary(max_size=200) | (trees | objects | st.lists(objects, max_size=4)).map(dump)
 
 
-@settings(max_examples=600)
+@settings(max_examples=600, deadline=None)
 @given(topics, payloads, st.integers(0, 200))
 def test_no_bytes_make_decode_raise_and_every_report_is_storable_or_a_reject(topic: str, payload: bytes, cut: int) -> None:
     for raw in (payload, payload[:cut], payload[cut:]):
@@ -54,6 +57,28 @@ def test_no_bytes_make_decode_raise_and_every_report_is_storable_or_a_reject(top
             else:
                 assert 946_684_800 <= one.at <= NOW + 86_400
                 assert 0 <= one.identity < 2**63
+
+
+HOSTILE = {
+    "spaces": b"[NaN" + b" " * 200_000 + b",1]",
+    "nesting": b"[" * 100_000,
+    "objects": b'{"a":' * 40_000,
+    "many": b"[" + b"NaN," * 50_000 + b"1]",
+    "word": b'{"at":1,"lon":1,"lat":1,"crs":"' + b"x" * 200_000 + b'"}',
+    "digits": b'{"at":1,"lon":' + b"9" * 200_000 + b',"lat":1}',
+    "escapes": b'{"at":1,"lon":1,"lat":1,"mode":"' + b"\\u0000" * 30_000 + b'"}',
+    "fields": b"{" + b",".join(b'"f%d":1' % number for number in range(20_000)) + b"}",
+    "nothing": b"[" + b",".join([b"{}"] * 5_000) + b"]",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_200_kilobytes_of_malice_cost_no_more_than_a_moment(kind: str) -> None:
+    started = time.process_time()
+    reports = decode(TOPICS["position"], HOSTILE[kind], NOW)
+    assert time.process_time() - started < 0.25
+    assert reports
+    assert all(isinstance(report.said, Reject) for report in reports)
 
 
 values: dict[str, list[object]] = {
@@ -121,7 +146,7 @@ def elements(draw: st.DrawFn) -> tuple[str, dict[str, object]]:
     return what, element
 
 
-@settings(max_examples=1_500)
+@settings(max_examples=1_500, deadline=None)
 @given(elements(), st.booleans())
 def test_decode_agrees_with_the_obvious_slow_decoder(drawn: tuple[str, dict[str, object]], drop: bool) -> None:
     what, element = drawn
