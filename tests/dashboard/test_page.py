@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.fake_desk import Desk, Fleet
@@ -164,6 +164,22 @@ def test_a_cut_stream_comes_back_behind_the_last_event_and_misses_nothing(desk: 
     expect(stream).to_have_attribute("data-state", "live")
     expect(page.locator(".headline .badge")).to_have_attribute("data-verdict", "verified")
     assert desk.resumed[-1] == str(seen)
+
+
+def test_an_answer_that_was_long_on_its_way_does_not_undo_what_the_stream_said(desk: Desk, open_page: OpenPage) -> None:
+    page = open_page(f"{desk.url}/#/alerts")
+
+    def answer_late(route: Route) -> None:
+        old = route.fetch()
+        desk.fleet.settle("v-w-0007-2")
+        time.sleep(1)
+        route.fulfill(response=old)
+
+    page.route("**/v1/visits?**", answer_late)
+    page.reload()
+    known = "import('/static/js/fleet.js').then(({fleet}) => fleet.visits.get('v-w-0007-2')?.outcome.verdict ?? null)"
+    soon(lambda: page.evaluate(known) is not None, "the visits")
+    soon(lambda: page.evaluate(known) == "verified", "the newer verdict", seconds=3)
 
 
 def test_a_key_is_asked_for_refused_and_kept(open_page: OpenPage) -> None:
