@@ -1,8 +1,8 @@
 """Roster: who works, with which phone, and which visits a day plans for whom.
 
-Two kinds of days. A *round* is a chain of short calls (welfare checks, medication, meals: 15 to 30 minutes); the others stay for
-hours (cleaning, child care, personal care). Shifts overlap from noon to three. The plan leaves enough time to travel, because
-travel times are taken from the streets, and starts and ends fall on whole minutes, spread over the hour.
+Two kinds of days. A *round* is a chain of short calls (welfare checks, medication, meals: 15 to 25 minutes); the others stay for
+hours (cleaning, child care, personal care). Shifts overlap from eleven to half past three. The plan leaves enough time to travel,
+because travel times are taken from the streets, and starts and ends fall on whole minutes, spread over the hour.
 """
 
 import math
@@ -72,7 +72,7 @@ def hire(rng: np.random.Generator, city: City, town: Town, homes: tuple[Home, ..
     names = _names(rng, city, options.workers)
     workers = []
     for k in range(options.workers):
-        rounds = bool(k % 10 < 7)
+        rounds = bool(k % 10 < 8)
         vehicle = _vehicle(rng, rounds)
         wanted = int(rng.integers(6, 10)) if rounds else int(rng.integers(2, 4))
         own = _neighbourhood(rng, spots, free, wanted, far=vehicle in ("metro", "car"))
@@ -106,7 +106,7 @@ def plan(rng: np.random.Generator, worker: Worker, homes: tuple[Home, ...], town
         there = Door.of(homes[home])
         if not paused and clock - starts > 4 * 3600:
             clock, paused = clock + float(rng.uniform(30, 45)) * 60, True
-        ready = clock + 1.25 * estimate_s(town, here, there, worker.vehicle) + float(rng.uniform(150, 360))
+        ready = clock + 1.25 * estimate_s(town, here, there, worker.vehicle) + float(rng.uniform(90, 270))
         begin = math.ceil(ready / 60) * 60.0
         service, minutes = _service(rng, worker)
         if begin + minutes * 60 > ends:
@@ -169,8 +169,8 @@ def _tour(homes: tuple[Home, ...], worker: Worker) -> list[int]:
 
 
 def _shift(rng: np.random.Generator, k: int, midnight: float) -> tuple[float, float]:
-    """Early, day and late shifts, mixed evenly over the fleet; all of them work from noon to three."""
-    begin_h, end_h = ((6.5, 15.5), (8.5, 18.0), (8.0, 17.5), (6.5, 15.5), (12.0, 21.5), (9.0, 18.5), (12.0, 21.5))[k % 7]
+    """Early, day and late shifts, mixed evenly over the fleet; all of them work from eleven to half past three."""
+    begin_h, end_h = ((6.5, 15.7), (8.5, 18.0), (8.0, 17.5), (6.5, 15.7), (10.0, 19.5), (9.0, 18.5), (10.2, 21.5))[k % 7]
     shake_h = float(rng.uniform(0, 0.5))
     return midnight + (begin_h + shake_h) * 3600, midnight + (end_h + shake_h) * 3600
 
@@ -178,7 +178,7 @@ def _shift(rng: np.random.Generator, k: int, midnight: float) -> tuple[float, fl
 def _service(rng: np.random.Generator, worker: Worker) -> tuple[str, int]:
     """What is done and how many minutes it takes."""
     if worker.rounds:
-        return "elder_care", int(rng.choice((15, 20, 20, 25, 30)))
+        return "elder_care", int(rng.choice((15, 15, 20, 20, 25)))
     service = ("cleaning", "cleaning", "child_care", "elder_care")[int(rng.integers(4))]
     minutes = {"cleaning": (90, 120, 180), "child_care": (120, 180), "elder_care": (60, 90)}[service]
     return service, int(rng.choice(minutes))
