@@ -79,6 +79,22 @@ def test_a_long_open_transaction_stays_outside_many_bites_and_comes_in_at_last(
     assert read(reader, rows_max=3) == ["long"]
 
 
+def test_a_part_of_what_was_late_does_not_bring_back_what_was_seen(
+    writers: list[psycopg.Connection], reader: psycopg.Connection
+) -> None:
+    late, later, fast, _ = writers
+    write(late, "late"), write(later, "later")
+    for n in range(3):
+        write(fast, f"v{n}")
+        fast.commit()
+    assert read(reader) == ["v0", "v1", "v2"]
+    late.commit()
+    later.commit()
+    assert read(reader, rows_max=1) == ["late"]
+    assert read(reader, rows_max=1) == ["later"]
+    assert read(reader) == []
+
+
 def test_a_bite_never_cuts_a_transaction(writers: list[psycopg.Connection], reader: psycopg.Connection) -> None:
     writer = writers[0]
     for n in range(5):
