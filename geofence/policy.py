@@ -77,7 +77,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Taken when the phone names none: what Android says of Wi-Fi positions [formats]."""
     sigma_floor_m: float = 5.0
     """Error per axis that no phone is believed to beat on the move, under the open sky [formats: iPhone 6, 7 to 13 m]."""
-    sigma_floor_still_m: float = 8.0
+    sigma_floor_still_m: float = 10.0
     """The same for a phone that lies still, which is mostly indoors, where walls shield and radii are understated."""
     sigma_inflation: float = 1.3
     """Reported radii are too small more often than too large; half-way to the factor two of phones that lie."""

@@ -225,7 +225,7 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Poli
     error = np.array([(variance / independent + policy.bias_m**2) ** 0.5])
     point = (np.array([east]), np.array([north]))
     ours = witness.fence.distance(*point)
-    support = float(likelihood.stay_llr(witness.fence, ours, error, np.array([policy.sigma_floor_still_m]), policy)[0])
+    support = float(likelihood.stay_llr(witness.fence, ours, error, np.array([policy.bias_m]), policy)[0])
     # The plan speaks only as far as the position does: nothing seen is nothing proven.
     prior = log((1.0 - policy.nowhere_prior) / policy.nowhere_prior) * min(max(support, 0.0), 1.0)
     home = sum(anchors) + _doors(witness, stay, policy)
