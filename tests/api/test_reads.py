@@ -1,11 +1,12 @@
 """What comes out: outcomes named as the contract names them, positions, tracks, coverage, alerts, rejects."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import httpx
 import psycopg
 import pytest
 
+from api.reply import rfc3339, rfc3339_epoch
 from tests.api import world
 from tests.api.world import STARTS_AT
 
@@ -48,6 +49,15 @@ def test_an_outcome_reads_as_the_contract_says(planned: httpx.Client, connection
         "engine": "1",
         "policy": 0,
     }
+
+
+def test_every_millisecond_reads_as_it_was_sent() -> None:
+    for millisecond in range(1000):
+        said = f"2026-11-20T08:00:00.{millisecond:03}Z"
+        at = datetime.fromisoformat(said)
+        assert rfc3339_epoch(at.timestamp()) == rfc3339(at) == said
+    almost = STARTS_AT - timedelta(microseconds=400)
+    assert rfc3339_epoch(almost.timestamp()) == rfc3339(almost) == "2026-11-20T08:00:00.000Z"
 
 
 @pytest.fixture
