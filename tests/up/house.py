@@ -60,13 +60,21 @@ class House:
 
     def get(self, path: str) -> int:
         """The status of an HTTP answer; 0 when there is none."""
+        return self._ask(path)[0]
+
+    def read(self, path: str) -> str:
+        """The body of an HTTP answer."""
+        return self._ask(path)[1]
+
+    def _ask(self, path: str) -> tuple[int, str]:
         where = urlsplit(str(self.ready["http"]))
         connection = http.client.HTTPConnection(str(where.hostname), where.port, timeout=5)
         try:
             connection.request("GET", path)
-            return connection.getresponse().status
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
         except OSError:
-            return 0
+            return 0, ""
         finally:
             connection.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from sitewatch import postgres
+from sitewatch import dependent, postgres
 
 NO_EXTENSION = postgres.Settings(timescaledb="none")
 
@@ -53,7 +53,8 @@ def test_what_was_committed_is_there_after_kill_9(tmp_path: Path) -> None:
 
 
 def test_a_pid_file_that_names_a_stranger_does_not_hinder_a_start(cluster: postgres.Cluster) -> None:
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    # Of the server's own user: PostgreSQL does not mind the processes of others.
+    stranger = subprocess.Popen(dependent.command(["sleep", "60"], user=cluster.account))
     try:
         with postgres.running(cluster):
             lines = (cluster.data / "postmaster.pid").read_text().split("\n")

@@ -1,14 +1,18 @@
 """`sitewatch up` keeps its promises: what dies comes back, what stops leaves nothing, and mistakes are told plainly."""
 
+import json
 import os
 import signal
 import socket
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from paho.mqtt import publish
 
 from sitewatch import broker
 from tests import missing
@@ -47,6 +51,11 @@ def test_a_part_that_is_killed_comes_back_and_is_said(house: House, part: str) -
     until(lambda: f"{part} is back" in house.console, why=lambda: house.console)
     assert f"{part} ended (killed by SIGKILL)" in house.console
     until(lambda: house.get("/readyz") == 200, why=lambda: house.console)
+
+
+def test_a_position_goes_from_the_broker_to_the_api(house: House) -> None:
+    publish_position(house, "w-flow")
+    until(lambda: "w-flow" in house.read("/v1/positions"), why=lambda: house.read("/v1/positions"))
 
 
 def test_a_second_run_on_the_same_folder_is_refused_and_names_the_first(house: House) -> None:
@@ -108,6 +117,8 @@ def test_it_runs_on_the_embedded_broker_too(tmp_path: Path) -> None:
     house = House(tmp_path, environment={"SITEWATCH_BROKER__KIND": "iotcore"}).wait_ready()
     assert "iotcore" in house.console
     assert house.get("/readyz") == 200
+    publish_position(house, "w-flow")
+    until(lambda: "w-flow" in house.read("/v1/positions"), why=lambda: house.read("/v1/positions"))
     assert house.stop() < STOP_S
     assert house.process.returncode == 0
 
@@ -125,6 +136,16 @@ def test_a_setting_that_nobody_knows_is_an_error_before_anything_starts(tmp_path
     assert house.process.wait(20) == 2
     assert "http_port" in house.console
     assert not house.data.exists()
+
+
+def publish_position(house: House, worker: str) -> None:
+    """Sends one fix as soon as the ready file is there: nothing that comes later than that may be lost."""
+    now = datetime.now(UTC).isoformat()
+    fix = json.dumps({"at": now, "lon": 24.9384, "lat": 60.1699, "accuracy_m": 8})
+    where = urlsplit(str(house.ready["mqtt"]))
+    publish.single(
+        f"sitewatch/v1/workers/{worker}/position", fix, qos=1, hostname=str(where.hostname), port=where.port or 1883, keepalive=20
+    )
 
 
 def _alive(children: dict[int, str]) -> set[int]:
