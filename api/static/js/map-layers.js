@@ -120,7 +120,12 @@ export function layers(font, tiled) {
       id: "trail-line",
       type: "line",
       source: "trail",
-      paint: { "line-color": paint.accent, "line-width": 2.2, "line-opacity": 0.7 },
+      // Close by, the fixes themselves tell the way and the line between them is noise.
+      paint: {
+        "line-color": paint.accent,
+        "line-width": ["interpolate", ["linear"], ["zoom"], 15, 2.2, 18, 1],
+        "line-opacity": 0.6,
+      },
       layout: { "line-cap": "round", "line-join": "round" },
     },
     {
@@ -129,7 +134,7 @@ export function layers(font, tiled) {
       source: "fixes",
       minzoom: 10,
       paint: {
-        "circle-radius": ["interpolate", ["linear"], ["zoom"], 12, 1.6, 17, 3.6],
+        "circle-radius": ["interpolate", ["linear"], ["zoom"], 12, 1.4, 17, 2.8],
         "circle-color": ["case", ["get", "flagged"], paint.flagged, paint.accent],
         "circle-stroke-color": paint["map-halo"],
         "circle-stroke-width": 0.8,

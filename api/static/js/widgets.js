@@ -42,7 +42,7 @@ export function visitHref(id) {
 
 /** A share as number and bar, with the target as a mark: met or missed is seen before it is read. */
 export function shareBar(share, target) {
-  if (share === null || share === undefined) return h("span", { class: "share none" }, "–");
+  if (share === null || share === undefined) return h("span", { class: "share" }, h("span", { class: "figure" }, "–"));
   const bar = h(
     "span",
     { class: "track" },

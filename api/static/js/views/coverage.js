@@ -158,7 +158,7 @@ function totals(total, target) {
   const verdict = (share) =>
     share >= target
       ? `${t("coverage.target")} ${wholePercent(target)} ${t("coverage.met")}`
-      : `${t("coverage.target")} ${wholePercent(target)} ${t("coverage.missed", { n: number((target - share) * 100, 1) })}`;
+      : `${t("coverage.target")} ${wholePercent(target)} ${t("coverage.missed", { n: number(Math.ceil((target - share) * 1000) / 10, 1) })}`;
   return h(
     "div",
     { class: "figures" },
