@@ -78,6 +78,18 @@ def test_a_position_is_the_newest_by_the_phones_own_time(world: World) -> None:
     assert newest == [("anna", "anna", fixes[9].at)]
 
 
+def test_a_fix_from_an_outbox_or_an_older_one_of_another_phone_is_not_the_newest(world: World) -> None:
+    world.worker("anna", owntracks="anna/phone")
+    world.send([*stay("anna", 0, NINE + 270, NINE + 300), *stay("anna", 0, NINE, NINE + 60, late_s=900.0)])
+    world.send([*stay("owntracks:anna/phone", 0, NINE + 120, NINE + 150), *stay("zoe", 0, NINE, NINE + 30)])
+    world.verify(NINE + 1000)
+    newest = "select source, extract(epoch from at)::float8 from positions where worker = 'anna'"
+    assert world.rows(newest) == [("anna", NINE + 270)]
+    world.send(stay("owntracks:anna/phone", 0, NINE + 280, NINE + 310))
+    world.verify(NINE + 1001)
+    assert world.rows(newest) == [("owntracks:anna/phone", NINE + 280)]
+
+
 def test_a_position_says_where_she_should_be_and_whether_she_is(world: World) -> None:
     world.visit("v1", world.worker("anna"), world.site(0))
     world.send(served("anna", 0)[:80])
