@@ -194,3 +194,11 @@ def test_a_phone_that_says_that_it_reports_only_changes_is_believed_longer() -> 
     sparse = judge(HOME, seen(told), POLICY, START + 9e4)
     quiet = judge(HOME, seen(replace(told, mode=("significant",) * 4)), POLICY, START + 9e4)
     assert quiet.monitored_s > 2.5 * sparse.monitored_s
+
+
+def test_silence_before_the_last_sign_of_life_is_not_the_wills() -> None:
+    of = day(every_s=10.0, planned_s=3600.0, went=3700.0)
+    heard = (of.at < START + 1000.0) | ((of.at >= START + 2000.0) & (of.at < START + 2500.0))
+    told = seen(take(of, heard), statuses=(status(-3600.0, "online"), status(-3600.0, "offline", received_at=2600.0, identity=2)))
+    outcome = judge(HOME, told, POLICY, START + 9e4)
+    assert [gap.cause for gap in outcome.gaps] == ["silent", "phone_offline"]

@@ -180,3 +180,15 @@ def test_a_policy_without_meaning_is_refused_by_name(wrong: dict[str, object], n
         Policy(**wrong)  # type: ignore[arg-type]
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"gracs_s": 3.0}, Policy)
+
+
+def test_what_is_not_verified_stays_pending_until_late_data_had_its_time() -> None:
+    gone = day(went=6000.0)
+    assert told(gone, after_s=7260.0).verdict == "pending"
+    assert told(gone, after_s=7500.0).verdict == "partial"
+
+
+def test_the_plan_does_not_vouch_for_a_stay_across_the_street() -> None:
+    outcome = told(day(place=(28.0, 0.0), sigma_m=10.0, accuracy_m=15.0), scene(square(0, 0, 15)))
+    assert outcome.on_site_s.lower == 0.0
+    assert outcome.verdict in ("unknown", "contradicted")
