@@ -38,6 +38,8 @@ TAKEN = {
 }
 """From node_modules to the vendor folder. Licences travel with the code."""
 NPM_SECONDS_MAX = 300
+CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+"""Where systems keep the authorities that they trust: Debian, Fedora, macOS."""
 
 
 class DashboardBuildError(Exception):
@@ -102,6 +104,7 @@ def run_npm_ci(folder: Path) -> None:
             ["ci", "--no-progress", "--loglevel=error"],
             return_completed_process=True,
             cwd=folder,
+            env=npm_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -111,6 +114,13 @@ def run_npm_ci(folder: Path) -> None:
         raise DashboardBuildError(advice(f"did not finish within {NPM_SECONDS_MAX} s", str(late.output or ""))) from late
     if done.returncode != 0:
         raise DashboardBuildError(advice(f"ended with code {done.returncode}", str(done.stdout)))
+
+
+def npm_environment() -> dict[str, str]:
+    """Ours, and the machine's own certificates beside those that Node brings: a network may have an authority of its own."""
+    certificates = [os.environ.get(name, "") for name in ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")]
+    known = next((path for path in (*certificates, *CERTIFICATES) if path and Path(path).is_file()), None)
+    return {"NODE_USE_SYSTEM_CA": "1", **({"NODE_EXTRA_CA_CERTS": known} if known else {}), **os.environ}
 
 
 def advice(what: str, said: str) -> str:
