@@ -4,8 +4,9 @@ Rules kept here:
 
 - JSON as RFC 8259 has it: no NaN, no numbers beyond a float's range, no lone surrogates, UTF-8 only. Nesting is bounded by the
   reader. A text with NUL is refused here, because PostgreSQL cannot keep it.
-- A body must be declared as JSON, or it is 415 and not a riddle of missing fields. Being strict has a second use: a foreign
-  web page can make a browser send undeclared bodies and forms to an api on its own machine, but not JSON.
+- What a body is declared as does not matter, it is read as JSON; with one exception. A foreign web page can make a browser POST a
+  form, a text or an undeclared body to an api on its own machine, and no api is asked first. So a POST that is declared as one of
+  these types is 415, and one that is not declared must not come from another origin. A PUT is never sent unasked.
 """
 
 from collections.abc import Callable, Coroutine
@@ -14,8 +15,12 @@ from typing import Any
 import msgspec
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope
 
 from api.problem import FieldError, Problem
+
+UNASKED = frozenset({"text/plain", "multipart/form-data", "application/x-www-form-urlencoded"})
+"""Types that a page may send to another origin without asking: https://fetch.spec.whatwg.org/#cors-safelisted-request-header."""
 
 
 class StrictRoute(APIRoute):
@@ -25,13 +30,20 @@ class StrictRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            refuse_other_media(request)
+            refuse_unasked(request)
             return await handler(_StrictRequest(request.scope, request.receive))
 
         return strict
 
 
 class _StrictRequest(Request):
+    """A request whose body is JSON, whatever it says."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        # FastAPI reads JSON where nothing is declared, and leaves bytes as they are where something else is.
+        headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+        super().__init__({**scope, "headers": headers}, receive)
+
     async def json(self) -> Any:
         return parse(await self.body())
 
@@ -49,16 +61,21 @@ def parse(body: bytes) -> Any:
     return value
 
 
-def refuse_other_media(request: Request) -> None:
-    """Raises 415 for a body that is not declared as JSON."""
+def refuse_unasked(request: Request) -> None:
+    """Raises 415 for a POST with a body that a foreign page could have sent."""
     empty = request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers
-    if empty or request.method not in ("PUT", "POST"):
+    if empty or request.method != "POST":
         return
     declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    main, _, sub = declared.partition("/")
-    if main != "application" or not (sub == "json" or sub.endswith("+json")):
-        said = f"as {declared[:80]}" if declared else "as nothing"
+    if declared in UNASKED or (not declared and _is_foreign(request)):
+        said = f"as {declared}" if declared else "as nothing"
         raise Problem(415, f"The body is declared {said}: send JSON with Content-Type: application/json.")
+
+
+def _is_foreign(request: Request) -> bool:
+    """Whether a page of another origin sent this. A browser says so with every POST, and programs say nothing."""
+    origin = request.headers.get("origin")
+    return origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
 
 
 def _refuse_nul(value: Any) -> None:

@@ -76,7 +76,7 @@ class PlansRead(TypedDict):
 )
 async def post_plans(request: Request, database: Database) -> Response:
     """Creates or replaces many plans in one transaction: all of them, or none and a problem that names the item and its field."""
-    body.refuse_other_media(request)
+    body.refuse_unasked(request)
     # A large body is read beside the event loop: nobody else's live stream stops for it.
     wanted = await run_in_threadpool(_read, await request.body())
     async with database.transaction():

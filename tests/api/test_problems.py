@@ -158,15 +158,34 @@ def test_a_wrong_question_is_a_problem_that_says_the_mend(asked: httpx.Client, p
     assert mend in problem(asked.get(path), status)["detail"]
 
 
-def test_a_wrong_method_or_media_type_is_a_problem(client: httpx.Client) -> None:
+def test_a_wrong_method_is_a_problem(client: httpx.Client) -> None:
     assert "PATCH" in problem(client.patch("/v1/sites/s-1"), 405)["detail"]
-    body = json.dumps(world.SITE)
-    for declared in ({}, {"content-type": "text/plain"}, {"content-type": "application/x-www-form-urlencoded"}):
-        for method, path in (("PUT", "/v1/sites/s-1"), ("POST", "/v1/plans")):
-            answer = client.request(method, path, content=body, headers=declared)
-            assert "application/json" in problem(answer, 415)["detail"]
-    answer = client.put("/v1/sites/s-1", content=body, headers={"content-type": "application/geo+json; charset=utf-8"})
-    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize("declared", [None, "text/plain", "application/x-www-form-urlencoded", "application/geo+json", "image/png"])
+def test_a_put_is_json_whatever_it_is_declared_as(client: httpx.Client, declared: str | None) -> None:
+    headers = {} if declared is None else {"content-type": declared}
+    assert client.put("/v1/sites/s-1", content=json.dumps(world.SITE), headers=headers).status_code == 201
+    problem(client.put("/v1/sites/s-1", content="name=Yard", headers=headers), 400)
+
+
+FOREIGN = {"origin": "https://elsewhere.example"}
+
+
+@pytest.mark.parametrize("path", ["/v1/plans", "/v1/alerts/no_show:v-1/acknowledge"])
+def test_a_post_that_a_foreign_page_can_send_unasked_is_refused(client: httpx.Client, path: str) -> None:
+    for declared in (
+        "text/plain",
+        "Text/Plain; charset=utf-8",
+        "multipart/form-data; boundary=x",
+        "application/x-www-form-urlencoded",
+    ):
+        assert "application/json" in problem(client.post(path, content="{}", headers={"content-type": declared}), 415)["detail"]
+    problem(client.post(path, content="{}", headers=FOREIGN), 415)
+    problem(client.post(path, content="{}", headers={"origin": "null"}), 415)
+    own = {"origin": str(client.base_url).rstrip("/")}
+    for headers in ({}, own, *({**FOREIGN, "content-type": declared} for declared in ("application/json", "application/geo+json"))):
+        assert client.post(path, content="{}", headers=headers).status_code == (200 if path == "/v1/plans" else 404)
 
 
 @pytest.mark.parametrize(
