@@ -103,11 +103,13 @@ def next_look(scene: Scene, outcome: Outcome, policy: Policy, now: float) -> flo
     settles_at = visit.ends_at + policy.late_wait_s
     if now < low:
         return low
+    if now < visit.starts_at:
+        return min(now + policy.open_every_s, visit.starts_at)
     if now < visit.ends_at:
         return min(now + policy.live_every_s, visit.ends_at)
-    if now < settles_at:
+    if now < settles_at and outcome.verdict == "pending":
         return min(now + policy.live_every_s, settles_at)
-    return min(now + policy.live_every_s, high) if now < high else None
+    return min(now + policy.open_every_s, high) if now < high else None
 
 
 def window(visit: Visit, policy: Policy) -> Run:

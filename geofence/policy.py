@@ -53,6 +53,8 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long after the end late evidence is waited for before `pending` ends: a phone's outbox empties within minutes."""
     live_every_s: float = 15.0
     """A running visit is looked at again at most this often, also when nothing arrives."""
+    open_every_s: float = 60.0
+    """So is one that has not begun, or has its verdict, while its window is open: she may be early, or still be there."""
     final_after_s: float = 604_800.0
     """After this a changed policy no longer re-judges a visit; evidence still does [design: late data up to 7 days]."""
 
@@ -213,6 +215,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "final_after_s": (0.0, 366 * _DAY_S),
     "late_wait_s": (0.0, 7 * _DAY_S),
     "live_every_s": (1.0, 3600.0),
+    "open_every_s": (1.0, 3600.0),
     "billing_unit_s": (1.0, _DAY_S),
     "teleport_mps": (10.0, 1000.0),
     "moving_mps": (0.1, 10.0),

@@ -13,7 +13,7 @@
 Rules kept here:
 
 - A visit too many costs a judgement that changes nothing; a visit too few would be a wrong answer. So searches are a little wide.
-- A running visit is looked at again soon anyway (`outcomes.look_at`), so fresh evidence alone does not queue it.
+- A visit whose window is open is looked at again soon anyway (`outcomes.look_at`), so fresh evidence alone does not queue it.
 - Late evidence waits `coalesce_s`, so that an outbox that empties in a hundred messages is judged once and not a hundred times.
 """
 
@@ -38,7 +38,7 @@ class Pace(Struct, frozen=True, kw_only=True):
 
     coalesce_s: float = 1.0
     """How long late evidence is gathered before a visit is judged again."""
-    soon_s: float = 15.0
+    soon_s: float = 60.0
     """A visit whose next look is not further away than this is not queued for fresh evidence."""
 
 
@@ -194,13 +194,12 @@ cross join lateral (select touch.source union all select neighbour from neighbou
 join visits on visits.site = near.site and {_TOUCHES}
 """
 
-# Queues visits that evidence bears on, but for those that are not over and will be looked at soon. What waits already waits no
-# longer.
+# Queues visits that evidence bears on, but for those that will be looked at soon anyway. What waits already waits no longer.
 QUEUE_SPANS: LiteralString = """
 insert into due (visit, at, why)
 select distinct found.id, to_timestamp(%(due)s), %(why)s
 from ({visits}) as found left join outcomes on outcomes.visit = found.id
-where not (found.ends_at > to_timestamp(%(now)s) and outcomes.look_at is not null and outcomes.look_at <= to_timestamp(%(soon)s))
+where outcomes.look_at is null or outcomes.look_at > to_timestamp(%(soon)s)
 on conflict (visit) do update set at = least(due.at, excluded.at)
 """
 
