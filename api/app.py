@@ -65,6 +65,7 @@ def create(settings: Settings, url: str) -> FastAPI:
         openapi_tags=openapi.TAGS,
         lifespan=_lifespan,
         strict_content_type=False,
+        docs_url=None,
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )

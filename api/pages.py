@@ -1,4 +1,7 @@
-"""The dashboard's files, and the few things it must know before it can ask for data."""
+"""The dashboard's files, the page of the reference, and the few things the dashboard must know before it can ask for data.
+
+No page takes anything from another server: both work where there is no way out.
+"""
 
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -6,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import Field
 from starlette.staticfiles import StaticFiles
@@ -25,10 +29,10 @@ DAY_S = 86_400
 NOT_BUILT = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>sitewatch</title>
 <body style="font: 15px/1.5 system-ui; max-width: 42rem; margin: 4rem auto; padding: 0 1rem">
-<h1>The dashboard is not built</h1>
+<h1>This page is not built</h1>
 <p>Its files are made when the package is installed: run <code>uv sync --reinstall-package sitewatch</code>
 (or <code>pip install -e .</code>) in the folder of the project, and load this page again.</p>
-<p>Everything else works: the <a href="/docs">HTTP reference</a>, the <a href="/readyz">state of each part</a>.</p>
+<p>Everything else works: the HTTP reference <a href="openapi.json">for machines</a>, the <a href="readyz">state of each part</a>.</p>
 """
 
 
@@ -61,6 +65,23 @@ async def dashboard() -> Response:
     if not index.is_file():
         return HTMLResponse(NOT_BUILT, 503)
     return FileResponse(index, headers={"Cache-Control": "no-cache"})
+
+
+@router.api_route("/docs", methods=["GET", "HEAD"], response_class=HTMLResponse, include_in_schema=False)
+async def reference() -> Response:
+    """The reference in a browser."""
+    if not (FOLDER / "vendor" / "swagger-ui-bundle.js").is_file():
+        return HTMLResponse(NOT_BUILT, 503)
+    # Addresses are relative, so that a proxy may put all of it under a path of its own.
+    return get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title="sitewatch: HTTP",
+        swagger_js_url="static/vendor/swagger-ui-bundle.js",
+        swagger_css_url="static/vendor/swagger-ui.css",
+        swagger_favicon_url="static/icon.svg",
+        # Else it would show a badge that sends the schema to somebody for checking.
+        swagger_ui_parameters={"validatorUrl": None},
+    )
 
 
 @router.get("/v1/settings", response_model=SettingsRead, response_class=Json)
