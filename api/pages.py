@@ -32,7 +32,8 @@ NOT_BUILT = """<!doctype html>
 <h1>This page is not built</h1>
 <p>Its files are made when the package is installed: run <code>uv sync --reinstall-package sitewatch</code>
 (or <code>pip install -e .</code>) in the folder of the project, and load this page again.</p>
-<p>Everything else works: the HTTP reference <a href="openapi.json">for machines</a>, the <a href="readyz">state of each part</a>.</p>
+<p>Everything else works: the HTTP reference <a href="openapi.json">for machines</a>,
+the <a href="readyz">state of each part</a>.</p>
 """
 
 
