@@ -17,10 +17,12 @@ from starlette.types import Scope
 from typing_extensions import TypedDict
 
 from api.coverage import TARGET
+from api.database import Database
 from api.fields import Said
 from api.outcome import Share
 from api.reply import Json, rfc3339
 from api.settings import Settings
+from store import retention
 
 router = APIRouter(tags=["dashboard"])
 
@@ -46,6 +48,7 @@ class SettingsRead(TypedDict):
     map_style: Annotated[str | None, Field(description="URL of a MapLibre style; null: draw a quiet background")]
     tile_url: Annotated[str | None, Field(description="URL template of raster tiles, used without a style")]
     tile_attribution: str | None
+    retention_days: Annotated[float | None, Field(description="evidence that is older is dropped; null: it is kept for ever")]
     time: Annotated[Said, Field(description="the server's clock, against which ages are counted")]
 
 
@@ -86,9 +89,10 @@ async def reference() -> Response:
 
 
 @router.get("/v1/settings", response_model=SettingsRead, response_class=Json)
-async def settings(request: Request) -> Response:
-    """Version, target, map configuration, and whether a key is asked for. Needs no key."""
+async def settings(request: Request, database: Database) -> Response:
+    """Version, target, map configuration, how long evidence is kept, and whether a key is asked for. Needs no key."""
     told: Settings = request.app.state.settings
+    kept_s = await retention.kept_s(database)
     return Json(
         SettingsRead(
             version=version("sitewatch"),
@@ -97,6 +101,7 @@ async def settings(request: Request) -> Response:
             map_style=told.map_style,
             tile_url=told.tile_url,
             tile_attribution=told.tile_attribution,
+            retention_days=None if kept_s is None else kept_s / DAY_S,
             time=rfc3339(datetime.now(UTC)),
         )
     )
