@@ -96,6 +96,7 @@ def _read(raw: bytes) -> plans.Plans:
         workers=_planned("workers", found.workers, workers.plan),
         devices=_planned("devices", found.devices, devices.plan),
         visits=_planned("visits", found.visits, visits.plan),
+        owntracks_keys=workers.keys({worker.id: worker for worker in found.workers if worker.id is not None}),
     )
 
 

@@ -1,5 +1,10 @@
-"""Workers over HTTP, with the addresses that report for them in other dialects."""
+"""Workers over HTTP, with the addresses that report for them in other dialects.
 
+The key of her OwnTracks phones can be given and taken away, but not asked for: whoever reads plans must not be able to read what
+phones send.
+"""
+
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -18,6 +23,9 @@ from store import plans, views
 router = APIRouter(prefix="/v1", tags=["workers"], route_class=StrictRoute)
 
 Dialect = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,31}$")]
+ANSWERED = ("updated_at", "has_owntracks_key")
+KEY_BYTES_MAX = 32
+"""Of libsodium's secretbox, which OwnTracks pads a shorter passphrase to."""
 DIALECTS = ("owntracks", "zigbee2mqtt", "tasmota", "shelly", "homeassistant", "homie", "native")
 EXAMPLE: JsonDict = {"name": "Wang Fang", "aliases": {"owntracks": "wang.fang/phone"}}
 
@@ -33,9 +41,16 @@ class WorkerBody(BaseModel):
         {}, description="dialect to address, or to several: evidence from these addresses is the worker's, past and future"
     )
 
+    owntracks_key: Annotated[str, Field(min_length=1, max_length=KEY_BYTES_MAX)] | None = Field(
+        None,
+        description="the passphrase with which her OwnTracks phones encrypt, at most 32 bytes in UTF-8; null takes it away, and left "
+        "out she keeps the one she has. Never answered: has_owntracks_key says whether there is one",
+        json_schema_extra={"writeOnly": True},
+    )
+
     @model_validator(mode="after")
     def _no_slips(self) -> "WorkerBody":
-        sent = extras(self.model_extra, WorkerBody.model_fields)
+        sent = extras(self.model_extra, WorkerBody.model_fields, ANSWERED)
         for dialect in DIALECTS:
             if dialect in sent:
                 raise ValueError(f"'{dialect}' is an address: write it as aliases: {{'{dialect}': …}}")
@@ -50,6 +65,19 @@ class WorkerBody(BaseModel):
                 raise ValueError(f"owntracks '{address}' must be user/device, the two levels of its topic behind owntracks/")
         return aliases
 
+    @model_validator(mode="after")
+    def _key_opens_something(self) -> "WorkerBody":
+        if self.owntracks_key is not None and not self.aliases.get("owntracks"):
+            raise ValueError("owntracks_key has no phone to open: add her phone as aliases: {'owntracks': 'user/device'}")
+        return self
+
+    @field_validator("owntracks_key")
+    @classmethod
+    def _key_fits(cls, key: str | None) -> str | None:
+        if key is not None and len(key.encode()) > KEY_BYTES_MAX:
+            raise ValueError(f"is longer than {KEY_BYTES_MAX} bytes in UTF-8, which OwnTracks cannot use")
+        return key
+
 
 class WorkerRead(TypedDict):
     """A stored worker."""
@@ -57,6 +85,7 @@ class WorkerRead(TypedDict):
     id: str
     name: str
     aliases: dict[str, str | list[str]]
+    has_owntracks_key: bool
     updated_at: Said
 
 
@@ -73,8 +102,13 @@ def plan(worker: str, body: WorkerBody) -> plans.WorkerPlan:
         id=worker,
         name=body.name or worker,
         aliases={dialect: tuple(dict.fromkeys(_listed(found))) for dialect, found in body.aliases.items() if found},
-        properties=extras(body.model_extra, (), ["updated_at"]),
+        properties=extras(body.model_extra, (), ANSWERED),
     )
+
+
+def keys(bodies: Mapping[str, WorkerBody]) -> dict[str, str | None]:
+    """By worker the OwnTracks keys that were said, also those that were said to be none."""
+    return {worker: body.owntracks_key for worker, body in bodies.items() if "owntracks_key" in body.model_fields_set}
 
 
 def read(row: views.WorkerRow) -> WorkerRead:
@@ -82,7 +116,13 @@ def read(row: views.WorkerRow) -> WorkerRead:
     aliases: dict[str, str | list[str]] = {
         dialect: found[0] if len(found) == 1 else list(found) for dialect, found in row.aliases.items()
     }
-    known = WorkerRead(id=row.id, name=row.name, aliases=aliases, updated_at=rfc3339(row.updated_at))
+    known = WorkerRead(
+        id=row.id,
+        name=row.name,
+        aliases=aliases,
+        has_owntracks_key=row.has_owntracks_key,
+        updated_at=rfc3339(row.updated_at),
+    )
     return _with_extras(row.properties, known)
 
 
@@ -100,7 +140,7 @@ async def put_worker(worker: PathId, body: WorkerBody, database: Database) -> Re
     """Creates or replaces a worker. An alias brings the evidence that its address already sent."""
     same_id(worker, body.id)
     async with database.transaction():
-        written = await plans.put(database, plans.Plans(workers=[plan(worker, body)]))
+        written = await plans.put(database, plans.Plans(workers=[plan(worker, body)], owntracks_keys=keys({worker: body})))
         row = await views.worker(database, worker)
     assert row is not None, "it was written in this transaction"
     return Json(read(row), 201 if written.workers.created else 200)

@@ -9,7 +9,7 @@ Rules kept here:
 - Many rows are one statement. A single put is a bulk of one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
-from store import refusals
+from store import keys, refusals
 
 Json = dict[str, Any]
 
@@ -51,6 +51,11 @@ class WorkerPlan(Struct, frozen=True, kw_only=True):
         """The aliases as sources. Her own id needs no mapping: evidence that comes under it is hers."""
         aliases = self.aliases.items()
         return frozenset(source(dialect, address) for dialect, found in aliases for address in found) - {self.id}
+
+    @property
+    def owntracks_sources(self) -> frozenset[str]:
+        """Those of them that may encrypt what they send."""
+        return frozenset(source("owntracks", address) for address in self.aliases.get("owntracks", ()))
 
 
 class DevicePlan(Struct, frozen=True, kw_only=True):
@@ -88,6 +93,8 @@ class Plans(Struct, frozen=True, kw_only=True):
     workers: Sequence[WorkerPlan] = ()
     devices: Sequence[DevicePlan] = ()
     visits: Sequence[VisitPlan] = ()
+    owntracks_keys: Mapping[str, str | None] = {}
+    """By worker, as far as it was said: the passphrase of her OwnTracks phones, null for none. The others keep theirs."""
 
 
 class Counts(Struct, frozen=True, kw_only=True):
@@ -127,7 +134,7 @@ async def put(connection: AsyncConnection, plans: Plans) -> Written:
     touched = _Touched()
     written = Written(
         sites=await _put_sites(connection, plans.sites, touched),
-        workers=await _put_workers(connection, plans.workers, touched),
+        workers=await _put_workers(connection, plans.workers, plans.owntracks_keys, touched),
         devices=await _put_devices(connection, plans.devices, touched),
         visits=await _put_visits(connection, plans.visits, touched),
     )
@@ -157,8 +164,9 @@ async def delete_site(connection: AsyncConnection, site: str) -> bool:
 
 
 async def delete_worker(connection: AsyncConnection, worker: str) -> bool:
-    """False when there is none. Her aliases go with her; her evidence stays. Raises `InUse` while visits name her."""
+    """False when there is none. Her aliases and keys go with her; her evidence stays. Raises `InUse` while visits name her."""
     await refusals.refuse_when_named(connection, "worker", worker, {"visits": "worker"})
+    await keys.change(connection, (await keys.of_workers(connection, [worker])).get(worker, {}), {})
     return await _delete(connection, "delete from workers where id = %s returning id", worker, "workers")
 
 
@@ -186,14 +194,19 @@ async def _put_sites(connection: AsyncConnection, sites: Sequence[SitePlan], tou
     return _counts(rows, created, changed)
 
 
-async def _put_workers(connection: AsyncConnection, workers: Sequence[WorkerPlan], touched: _Touched) -> Counts:
+async def _put_workers(
+    connection: AsyncConnection, workers: Sequence[WorkerPlan], owntracks_keys: Mapping[str, str | None], touched: _Touched
+) -> Counts:
     if not workers:
         return Counts()
     rows = sorted(workers, key=lambda worker: worker.id)
     created, changed = await _upsert(connection, PUT_WORKERS, rows)
+    keyed = await keys.of_workers(connection, [worker.id for worker in rows])
     remapped = await _map_sources(connection, rows)
+    rekeyed = await _change_keys(connection, rows, keyed, owntracks_keys)
+    # A key changes nothing of what is stored already, so verify need not hear of it.
     touched.workers |= created | changed | remapped
-    return _counts(rows, created, (changed | remapped) - created)
+    return _counts(rows, created, (changed | remapped | rekeyed) - created)
 
 
 async def _put_devices(connection: AsyncConnection, devices: Sequence[DevicePlan], touched: _Touched) -> Counts:
@@ -246,6 +259,29 @@ async def _map_sources(connection: AsyncConnection, workers: Sequence[WorkerPlan
         await refusals.refuse_taken_sources(connection, added, missing)
     await refusals.refuse_a_worker_as_alias(connection, ids)
     return {worker for worker, _ in removed} | {worker for worker, _ in added}
+
+
+async def _change_keys(
+    connection: AsyncConnection,
+    workers: Sequence[WorkerPlan],
+    keyed: Mapping[str, Mapping[str, str]],
+    said: Mapping[str, str | None],
+) -> set[str]:
+    """Gives the workers' OwnTracks sources the key that was said, or else the one that was theirs (`keyed`: before the mapping).
+
+    Returns the workers for whom that changed anything.
+    """
+    keyed_now = await keys.of_workers(connection, [worker.id for worker in workers])
+    owners = {source: worker for known in (keyed, keyed_now) for worker, sources in known.items() for source in sources}
+    before = {source: secret for known in (keyed, keyed_now) for sources in known.values() for source, secret in sources.items()}
+    after: dict[str, str] = {}
+    for worker in workers:
+        had = [*keyed.get(worker.id, {}).values(), *keyed_now.get(worker.id, {}).values()]
+        secret = said.get(worker.id, next(iter(had), None))
+        if secret is not None:
+            owners |= dict.fromkeys(worker.owntracks_sources, worker.id)
+            after |= dict.fromkeys(worker.owntracks_sources, secret)
+    return {owners[source] for source in await keys.change(connection, before, after)}
 
 
 async def _delete(connection: AsyncConnection, statement: str, item: str, touched: str) -> bool:

@@ -26,9 +26,10 @@ class SiteRow(SitePlan, frozen=True, kw_only=True):
 
 
 class WorkerRow(WorkerPlan, frozen=True, kw_only=True):
-    """A stored worker."""
+    """A stored worker. Her key itself is read by ingest alone."""
 
     updated_at: datetime
+    has_owntracks_key: bool
 
 
 class DeviceRow(DevicePlan, frozen=True, kw_only=True):
@@ -177,7 +178,11 @@ SITES = """
 select id, name, customer, timezone, geometry, radius_m, properties, min_lon, min_lat, max_lon, max_lat, updated_at from sites
 """
 
-WORKERS = "select id, name, aliases, properties, updated_at from workers"
+WORKERS = """
+select id, name, aliases, properties, updated_at,
+       exists (select from sources join source_keys using (source) where sources.worker = workers.id) as has_owntracks_key
+from workers
+"""
 
 # A device's last reported state hangs on its source, because the device may have reported before anybody planned it.
 DEVICES = """
