@@ -43,8 +43,8 @@ class WorkerBody(BaseModel):
 
     owntracks_key: Annotated[str, Field(min_length=1, max_length=KEY_BYTES_MAX)] | None = Field(
         None,
-        description="the passphrase with which her OwnTracks phones encrypt, at most 32 bytes in UTF-8; null takes it away, and left "
-        "out she keeps the one she has. Never answered: has_owntracks_key says whether there is one",
+        description="the passphrase with which her OwnTracks phones encrypt, at most 32 bytes in UTF-8; null takes it away, and "
+        "left out she keeps the one she has. Never answered: has_owntracks_key says whether there is one",
         json_schema_extra={"writeOnly": True},
     )
 
