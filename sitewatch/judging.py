@@ -74,7 +74,7 @@ def _judged(cases: Sequence[Case], due: Mapping[str, str], now: float) -> tuple[
 
 
 def follow(connection: Connection, bite: Bite, owners: Owners, now: float) -> Changed:
-    """Brings positions, device states and the devices' alerts up to what the bite says."""
+    """Brings positions, device states and the devices' alerts up to what the bite says, and passes on what people acknowledged."""
     spans = [touch for touch in bite.evidence if touch.source != journal.EVERYBODY]
     planned = device_states.sources_of(connection, bite.devices) if bite.devices else []
     whole = [Touch(source, float("-inf"), float("inf")) for source in planned]
@@ -86,7 +86,7 @@ def follow(connection: Connection, bite: Bite, owners: Owners, now: float) -> Ch
     workers = {*positions.worth_a_look(connection, last_at), *owners.remapped}
     return Changed(
         workers=frozenset(positions.refresh(connection, workers, now)),
-        alerts=devices.alerts | frozenset(reassigned),
+        alerts=devices.alerts | frozenset(reassigned) | bite.alerts,
         devices=devices.devices | bite.devices,
     )
 

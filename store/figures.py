@@ -135,12 +135,10 @@ async def alerts_by_id(connection: AsyncConnection, ids: Sequence[str]) -> list[
 
 async def acknowledge(connection: AsyncConnection, alert: str, by: str | None, note: str | None) -> bool:
     """Keeps what a person said of an alert; the first word stands. False when there is no such alert."""
-    query = """
-    insert into acknowledgements (alert, acknowledged_by, note)
-    select id, %(by)s, %(note)s from alerts where id = %(alert)s
-    on conflict (alert) do nothing
-    """
-    await connection.execute(query, {"alert": alert, "by": by, "note": note})
+    journaled = await connection.execute(ACKNOWLEDGE, {"alert": alert, "by": by, "note": note})
+    if journaled.rowcount:
+        await connection.execute("notify sitewatch_journal")
+        return True
     found = await connection.execute("select from alerts where id = %s", [alert])
     return await found.fetchone() is not None
 
@@ -205,6 +203,18 @@ select alerts.id, alerts.kind, alerts.severity, alerts.at, alerts.visit, alerts.
        alerts.cleared, said.acknowledged_at, said.acknowledged_by, said.note
 from alerts left join acknowledgements as said on said.alert = alerts.id
 """
+
+# Keeps a first word, and journals it: verify alone may tell the other desks, or the ids of `changes` would come out of order.
+ACKNOWLEDGE = """
+with said as (
+    insert into acknowledgements (alert, acknowledged_by, note)
+    select id, %(by)s, %(note)s from alerts where id = %(alert)s
+    on conflict (alert) do nothing
+    returning alert
+)
+insert into journal (alerts) select array[alert] from said
+"""
+
 ALERT_CONDITIONS = {
     "open": "(not alerts.cleared and said.alert is null) = %(open)s",
     "since": "alerts.at >= %(since)s",

@@ -49,6 +49,8 @@ class Bite(Struct, frozen=True, kw_only=True):
     workers: frozenset[str]
     devices: frozenset[str]
     services: frozenset[str]
+    alerts: frozenset[str]
+    """Those that a person acknowledged."""
     oldest_at: float | None
     """When the oldest of the entries was made: the lag of whoever follows."""
     full: bool
@@ -74,6 +76,7 @@ def follow(connection: Connection, name: str, rows_max: int = ROWS_MAX) -> Bite:
         workers=frozenset(chain.from_iterable(entry.workers for entry in entries)),
         devices=frozenset(chain.from_iterable(entry.devices for entry in entries)),
         services=frozenset(chain.from_iterable(entry.services for entry in entries)),
+        alerts=frozenset(chain.from_iterable(entry.alerts for entry in entries)),
         oldest_at=min((entry.made_at for entry in entries), default=None),
         full=full,
         cursor=_partly(before, present, entries[-1].xid) if full else present,
@@ -101,6 +104,7 @@ class _Entry(Struct, frozen=True):
     workers: Sequence[str]
     devices: Sequence[str]
     services: Sequence[str]
+    alerts: Sequence[str]
 
     @property
     def touches(self) -> list[Touch]:
@@ -147,7 +151,7 @@ ENTRIES = """
 select xid::text::bigint, extract(epoch from made_at)::float8, sources,
        array(select extract(epoch from at)::float8 from unnest(from_at) with ordinality as t (at, n) order by n),
        array(select extract(epoch from at)::float8 from unnest(to_at) with ordinality as t (at, n) order by n),
-       visits, sites, workers, devices, services
+       visits, sites, workers, devices, services, alerts
 from journal
 where xid >= pg_snapshot_xmin(%(before)s::pg_snapshot) and not pg_visible_in_snapshot(xid, %(before)s::pg_snapshot)
 order by xid

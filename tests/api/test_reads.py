@@ -242,13 +242,16 @@ def alerted(planned: httpx.Client, connection: psycopg.Connection) -> httpx.Clie
     return planned
 
 
-def test_alerts_are_newest_first_and_can_be_acknowledged_once(alerted: httpx.Client) -> None:
+def test_alerts_are_newest_first_and_can_be_acknowledged_once(alerted: httpx.Client, connection: psycopg.Connection) -> None:
+    connection.execute("listen sitewatch_journal")
     assert [alert["id"] for alert in alerted.get("/v1/alerts").json()["items"]] == [f"no_show:v/{number}" for number in (2, 1, 0)]
     first = alerted.post("/v1/alerts/no_show:v%2F1/acknowledge", json={"by": "Chen", "note": "on the way"}).json()
     assert (first["acknowledged"]["by"], first["acknowledged"]["note"]) == ("Chen", "on the way")
     assert alerted.post("/v1/alerts/no_show:v%2F1/acknowledge").json() == first == alerted.get("/v1/alerts/no_show:v%2F1").json()
     assert [alert["id"] for alert in alerted.get("/v1/alerts?open=true").json()["items"]] == ["no_show:v/0"]
     assert alerted.post("/v1/alerts/nothing/acknowledge").status_code == 404
+    assert connection.execute("select alerts from journal where alerts <> '{}'").fetchall() == [(["no_show:v/1"],)]
+    assert len(list(connection.notifies(timeout=0.1))) == 1, "verify is woken, and passes it on to the other desks"
 
 
 def test_alerts_page_through_everything_once(alerted: httpx.Client) -> None:

@@ -1,9 +1,13 @@
 """What the operations desk sees: newest positions, device states, alerts that come and go, and a log of what changed."""
 
+import asyncio
+
 import msgspec
 import pytest
+from psycopg import AsyncConnection
 
 from sitewatch import judging
+from store import figures
 from tests.verify.world import DAY, NINE, TEN, World, event, served, status, stay
 
 LATER = TEN + 7200
@@ -25,6 +29,28 @@ def test_nobody_on_site_ten_minutes_after_the_start_is_an_alert_until_somebody_c
     world.verify(NINE + 1800)
     assert open_alerts(world) == []
     assert world.one("select cleared from alerts where kind = 'late'")
+
+
+def test_what_one_desk_acknowledged_is_told_to_the_others_once(world: World) -> None:
+    world.device("sos-1", world.site(0))
+    world.send([event("sos-1", "sos", NINE)])
+    world.verify(NINE + 1)
+    (alert,) = world.rows("select id from alerts")[0]
+
+    async def acknowledge() -> bool:
+        async with await AsyncConnection.connect(world.database) as connection:
+            return await figures.acknowledge(connection, alert, "Chen", None)
+
+    def told() -> list[list[str]]:
+        return [alerts for (alerts,) in world.rows("select alerts from changes order by id")]
+
+    before = told()
+    assert asyncio.run(acknowledge())
+    assert told() == before, "the api writes no changes: their ids would not come in the order of commits"
+    world.verify(NINE + 2)
+    assert asyncio.run(acknowledge()), "the alert is known, and it stays as it was"
+    world.verify(NINE + 3)
+    assert told() == [*before, [alert]]
 
 
 def test_an_alarm_of_a_home_is_an_alert_at_once_and_ends_with_a_report_of_zero(world: World) -> None:
