@@ -50,10 +50,10 @@ class WorkerBody(BaseModel):
 
     @model_validator(mode="after")
     def _no_slips(self) -> "WorkerBody":
-        sent = extras(self.model_extra, WorkerBody.model_fields, ANSWERED)
         for dialect in DIALECTS:
-            if dialect in sent:
+            if dialect in (self.model_extra or {}):
                 raise ValueError(f"'{dialect}' is an address: write it as aliases: {{'{dialect}': …}}")
+        extras(self.model_extra, WorkerBody.model_fields, ANSWERED)
         return self
 
     @field_validator("aliases")
