@@ -41,7 +41,8 @@ RECEIPTS_QUEUED_MAX = 65_536
 
 log = structlog.get_logger("ingest")
 
-Inbox = SimpleQueue[Delivery]
+Inbox = SimpleQueue[Delivery | None]
+"""What has come and was not looked at yet. None says only: look around."""
 
 
 class Broker(Struct, frozen=True):

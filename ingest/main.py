@@ -52,20 +52,22 @@ def run(settings: Settings, database: str, mqtt: str, *, stopping: threading.Eve
     stopping = stopping or threading.Event()
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: _stop(stopping, settings.drain_s + HARD_EXIT_S))
+            signal.signal(number, lambda *_: _stop(stopping, inbox, settings.drain_s + HARD_EXIT_S))
     inbox: Inbox = SimpleQueue()
     jitter = random.Random()  # noqa: S311 - spreads retries; guards nothing.
     link = Link(settings, mqtt, inbox, jitter)
     Ingestor(settings, database, link, inbox, jitter, stopping).run()
 
 
-def _stop(stopping: threading.Event, seconds: float) -> None:
+def _stop(stopping: threading.Event, inbox: Inbox, seconds: float) -> None:
     """Asks for a clean stop, and ends the process where a database or a broker that hangs does not let it happen.
 
     That is no worse than a kill: what was not acknowledged is delivered again.
     """
     if not stopping.is_set():
         stopping.set()
+        # A signal that interrupts SimpleQueue.get() near its timeout leaves it waiting for ever (CPython 3.11): wake it.
+        inbox.put(None)
         hard = threading.Timer(seconds, os._exit, (1,))
         hard.daemon = True
         hard.start()
@@ -128,6 +130,8 @@ class Ingestor:
         try:
             delivery = self._inbox.get(timeout=IDLE_S if wait_s is None else min(wait_s, IDLE_S))
         except Empty:
+            return
+        if delivery is None:
             return
         reports = wire.decode(
             delivery.topic,

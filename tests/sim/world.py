@@ -173,7 +173,7 @@ class World:
     # Ingest -----------------------------------------------------------------------------------------------------------------
 
     def _start_ingest(self) -> None:
-        self._inbox: SimpleQueue[Delivery] = SimpleQueue()
+        self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._link = _Link(Session(self._broker))
         settings = Settings(rows_max=400, linger_s=3600.0, quiet_s=3600.0)
         self._ingestor = Ingestor(
