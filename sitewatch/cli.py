@@ -3,6 +3,8 @@
 Programs are imported inside their command: `--help` answers at once, and `up` starts each with what it needs alone.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +28,7 @@ Config = Annotated[
     typer.Option("--config", envvar="SITEWATCH_CONFIG", help="TOML file; without it ./sitewatch.toml, if there is one."),
 ]
 Database = Annotated[str | None, typer.Option("--database", help="PostgreSQL URL. Also SITEWATCH_DATABASE.", show_default=False)]
-Mqtt = Annotated[str | None, typer.Option("--mqtt", help="Broker URL, mqtt://[user:password@]host:port. Also SITEWATCH_MQTT.")]
+Mqtt = Annotated[str | None, typer.Option("--mqtt", help="Broker URL, mqtt://user:password@host:port. Also SITEWATCH_MQTT.")]
 
 
 def main() -> None:
@@ -82,7 +84,9 @@ def migrate(database: Database = None, config_file: Config = None) -> None:
     """
     from store import migrate as migrations
 
-    applied = migrations.apply(_database(database, _settings(config_file)))
+    where = _database(database, _settings(config_file))
+    with _answering():
+        applied = migrations.apply(where)
     Console().print(f"applied {', '.join(applied)}" if applied else "nothing to do: the schema is current")
 
 
@@ -105,11 +109,15 @@ def retain(
     if (days is None) != forever:
         raise typer.BadParameter("say either --days N or --forever")
     keep_s = None if days is None else days * 86_400
+    where = _database(database, _settings(config_file))
     try:
-        migrations.retain(_database(database, _settings(config_file)), keep_s, drop_stored=drop_stored)
+        with _answering():
+            migrations.retain(where, keep_s, drop_stored=drop_stored)
     except (migrations.WouldDropError, ValueError) as error:
         Console(stderr=True).print(f"Nothing changed: {error}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from error
+    told = "evidence is kept for ever" if days is None else f"evidence older than {days:g} days is dropped from now on"
+    Console().print(told, highlight=False)
 
 
 @app.command(rich_help_panel="What is stored")
@@ -127,7 +135,8 @@ def replay(
     from sitewatch import replay as program
 
     where = _database(database, _program_settings(config_file))
-    done = program.run(where, _at(start), _at(end), worker)
+    with _answering():
+        done = program.run(where, _at(start), _at(end), worker)
     told = f"{done.visits} visits judged in {done.took_s:.1f} s; {done.changed} came out different"
     Console().print(told if not done.failed else f"{told}; {done.failed} could not be judged, see above", highlight=False)
     raise typer.Exit(1 if done.failed else 0)
@@ -236,7 +245,20 @@ def _program_settings(file: Path | None) -> config.Settings:
 
 
 def _at(time: datetime | None) -> float | None:
-    return None if time is None else time.replace(tzinfo=UTC).timestamp()
+    # Without a zone it is UTC, as the help says; with one it is that moment.
+    return None if time is None else (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """For commands that a person waits for: a database that does not answer is said in a line, and not tried again."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        Console(stderr=True).print(f"The database cannot be used: {error}", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from error
 
 
 def _database(given: str | None, settings: config.Settings) -> str:
@@ -245,6 +267,16 @@ def _database(given: str | None, settings: config.Settings) -> str:
         raise typer.BadParameter(
             "say which one: postgresql://user:password@host/name; or set SITEWATCH_DATABASE", param_hint="--database"
         )
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        conninfo_to_dict(url)
+    except ProgrammingError as error:
+        # Not the text itself, nor libpq's words, which repeat it: a password may stand in it.
+        raise typer.BadParameter(
+            "cannot be read as one: it looks like postgresql://user:password@host:5432/name", param_hint="--database"
+        ) from error
     return url
 
 
@@ -252,4 +284,12 @@ def _mqtt(given: str | None, settings: config.Settings) -> str:
     url = given or settings.mqtt
     if not url:
         raise typer.BadParameter("say which one: mqtt://host:1883; or set SITEWATCH_MQTT", param_hint="--mqtt")
+    from ingest import link
+
+    try:
+        link.parse(url)
+    except ValueError as error:
+        raise typer.BadParameter(
+            "cannot be read as one: it looks like mqtt://user:password@host:1883", param_hint="--mqtt"
+        ) from error
     return url

@@ -101,7 +101,9 @@ class _House:
             stopping.cancel()
             await asyncio.gather(starting, stopping, return_exceptions=True)
             if self._options.ready_file is not None:
-                self._options.ready_file.unlink(missing_ok=True)
+                # Whatever is in the way of this, the parts are stopped.
+                with contextlib.suppress(OSError):
+                    self._options.ready_file.unlink(missing_ok=True)
             await self._stop()
         self._say("stopped")
         return 0
@@ -111,7 +113,12 @@ class _House:
         self._logs.mkdir(parents=True, exist_ok=True)
         if options.ready_file is not None:
             # A run that was killed left it.
-            options.ready_file.unlink(missing_ok=True)
+            try:
+                options.ready_file.unlink(missing_ok=True)
+            except OSError as error:
+                raise RefusedError(
+                    f"{options.ready_file} cannot be the ready file ({error.strerror}); choose another with --ready-file"
+                ) from error
         http_port = await self._port(options.http_port, "--http-port")
         mqtt_port = await self._port(options.mqtt_port, "--mqtt-port")
         self._console.print(f"sitewatch starts in [bold]{options.data}[/]; Ctrl-C stops it", highlight=False)
@@ -130,7 +137,10 @@ class _House:
         http = f"http://127.0.0.1:{http_port}"
         ready = {"http": http, "mqtt": served.url, "database": cluster.url(), "token": self._settings.api.api_key}
         if options.ready_file is not None:
-            write_whole(options.ready_file, json.dumps(ready))
+            try:
+                write_whole(options.ready_file, json.dumps(ready))
+            except OSError as error:
+                raise StartError(f"{options.ready_file} cannot be written ({error.strerror}); see --ready-file") from error
         self._welcome(http, served.url)
         if options.sim is not None:
             self._add(_sim(http, served.url, options.sim, environment))
@@ -221,8 +231,14 @@ def write_whole(file: Path, text: str) -> None:
 @contextlib.contextmanager
 def _lock(data: Path) -> Iterator[bool]:
     """Holds the folder for this process; yields whether its last holder ended without saying so."""
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "lock").open("a+") as file:
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        opened = (data / "lock").open("a+")
+    except OSError as error:
+        raise RefusedError(
+            f"{data} cannot be the folder of its data ({error.strerror}); choose another folder with --data"
+        ) from error
+    with opened as file:
         file.seek(0)
         holder = file.read().strip()
         try:

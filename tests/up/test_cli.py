@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
+
+from sitewatch import cli
 
 COMMANDS = ["up", "migrate", "retain", "replay", "ingest", "verify", "api", "sim", "import", "plans put"]
 # What takes long to import and nobody needs who asks for help.
@@ -55,3 +59,49 @@ def test_a_broken_configuration_is_said_in_a_line_and_not_in_a_traceback() -> No
     assert done.returncode == 2
     assert "no configuration file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("program", ["ingest", "verify", "api", "migrate", "replay"])
+def test_what_is_no_database_url_is_said_at_once_and_without_the_password_in_it(program: str) -> None:
+    done = sitewatch(program, "--database", "mysql://anna:sesame@host/name")
+    assert done.returncode == 2
+    assert "--database" in done.stderr
+    assert "postgresql://" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "sesame" not in done.stderr
+
+
+@pytest.mark.parametrize("url", ["http://host", "host:1883", "mqtt://host:port"])
+def test_what_is_no_broker_url_is_said_at_once(url: str) -> None:
+    done = sitewatch("ingest", "--database", "postgresql://host/name", "--mqtt", url)
+    assert done.returncode == 2
+    assert "--mqtt" in done.stderr
+    assert "mqtt://user:password@host:1883" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["replay"], ["retain", "--days", "30"]])
+def test_a_database_that_does_not_answer_is_said_in_a_line(command: list[str]) -> None:
+    done = sitewatch(*command, "--database", "postgresql://anna:sesame@127.0.0.1:1/name")
+    assert done.returncode == 1
+    assert "Connection refused" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "sesame" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--data", "--ready-file"])
+def test_a_place_that_cannot_be_written_is_said_with_its_option(option: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    wrong = {"--data": str(tmp_path / "file"), "--ready-file": str(tmp_path)}
+    places = {"--data": str(tmp_path / "data"), option: wrong[option]}
+    done = sitewatch("up", "--http-port", "0", "--mqtt-port", "0", *(text for place in places.items() for text in place))
+    assert done.returncode == 1
+    assert wrong[option] in done.stdout
+    assert option in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_time_with_a_zone_is_that_moment_and_one_without_is_utc() -> None:
+    east = datetime(2026, 11, 1, 8, tzinfo=timezone(timedelta(hours=8)))
+    bare = datetime(2026, 11, 1)  # noqa: DTZ001 - a person types one like this.
+    assert cli._at(east) == cli._at(bare) == datetime(2026, 11, 1, tzinfo=UTC).timestamp()
