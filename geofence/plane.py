@@ -7,6 +7,7 @@
   making a geometry of each point.
 """
 
+from functools import lru_cache
 from math import cos, pi, radians, sqrt
 
 import numpy as np
@@ -78,6 +79,7 @@ def plane_of(site: Site) -> Plane:
     return Plane(lon=(west + east) / 2, lat=(south + north) / 2)
 
 
+@lru_cache(maxsize=20_000)
 def fence_of(site: Site, plane: Plane) -> Fence:
     """A site's fence in a plane. A point without a radius is not a fence: the border refuses it, so here it is our mistake."""
     if site.geometry.geom_type == "Point":

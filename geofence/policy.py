@@ -51,7 +51,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # When an answer is final ----------------------------------------------------------------------------------------------------
     late_wait_s: float = 300.0
     """How long after the end late evidence is waited for before `pending` ends: a phone's outbox empties within minutes."""
-    live_every_s: float = 15.0
+    live_every_s: float = 20.0
     """A running visit is looked at again at most this often, also when nothing arrives."""
     open_every_s: float = 60.0
     """So is one that has not begun, or has its verdict, while its window is open: she may be early, or still be there."""
