@@ -9,7 +9,9 @@ Rules kept here:
   these types is 415, and one that is not declared must not come from another origin. A PUT is never sent unasked.
 """
 
-from collections.abc import Callable, Coroutine
+import json
+import sys
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import msgspec
@@ -55,7 +57,7 @@ def parse(body: bytes) -> Any:
     except RecursionError:
         raise Problem(400, "The body is nested too deeply.") from None
     except ValueError as error:  # msgspec's errors and Unicode's are both ValueErrors
-        raise Problem(400, f"The body is not valid JSON: {error}") from None
+        raise _unreadable(body, error) from None
     if b"\\u0000" in body:
         _refuse_nul(value)
     return value
@@ -78,19 +80,37 @@ def _is_foreign(request: Request) -> bool:
     return origin is not None and origin.partition("://")[2].lower() != request.headers.get("host", "").lower()
 
 
+def _unreadable(body: bytes, error: ValueError) -> Problem:
+    """Why a body is no JSON. Python's own reader takes NaN and 1e400, so that the field of such a number can be named."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return Problem(400, f"The body is not valid JSON: {error}")
+    limit = sys.float_info.max
+    for path, found in _leaves(value):
+        if isinstance(found, (int, float)) and not -limit <= found <= limit:
+            detail = "is NaN, infinite or beyond what a number can be: send a finite number, or leave it out"
+            return Problem(400, f"body {path}: {detail}", [FieldError(field=path, at="body", detail=detail)])
+    return Problem(400, f"The body is not valid JSON: {error}")
+
+
 def _refuse_nul(value: Any) -> None:
-    """Walks without recursion: what was read may be as deep as the reader allows."""
+    for path, found in _leaves(value):
+        if isinstance(found, str) and "\0" in found:
+            detail = "holds the character NUL, which cannot be stored: leave it out"
+            raise Problem(422, f"body {path}: {detail}", [FieldError(field=path, at="body", detail=detail)])
+
+
+def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every text, number and key with its path. Without recursion: what was read may be as deep as the reader allows."""
     waiting: list[tuple[str, Any]] = [("", value)]
     while waiting:
         path, found = waiting.pop()
         match found:
-            case str() if "\0" in found:
-                detail = "holds the character NUL, which cannot be stored: leave it out"
-                raise Problem(422, f"body {path}: {detail}", [FieldError(field=path, at="body", detail=detail)])
             case dict():
                 waiting += ((f"{path}.{key}".lstrip("."), key) for key in found)
                 waiting += ((f"{path}.{key}".lstrip("."), inner) for key, inner in found.items())
             case list():
                 waiting += ((f"{path}[{index}]", inner) for index, inner in enumerate(found))
             case _:
-                pass
+                yield path, found

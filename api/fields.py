@@ -28,6 +28,10 @@ def _id(value: str) -> str:
     return value
 
 
+def _reporter(value: str) -> str:
+    return "/".join(_id(level) for level in value.split("/"))
+
+
 def instant(value: object) -> datetime:
     """Reads RFC 3339; raises ValueError that says the mend."""
     if not isinstance(value, str):
@@ -69,6 +73,8 @@ _INSTANT_SCHEMA = WithJsonSchema({"type": "string", "format": "date-time", "exam
 _ID_SCHEMA = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 128, "pattern": ID_PATTERN})
 
 Id = Annotated[str, AfterValidator(_id), _ID_SCHEMA]
+Reporter = Annotated[str, AfterValidator(_reporter), WithJsonSchema({"type": "string", "minLength": 1, "examples": ["w-17"]})]
+"""A worker's id, or the address of a phone that nobody planned, such as `owntracks:anna/phone`."""
 Instant = Annotated[datetime, PlainValidator(instant), _INSTANT_SCHEMA]
 PlannedInstant = Annotated[datetime, PlainValidator(instant), AfterValidator(_planned), _INSTANT_SCHEMA]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_plain)]

@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from api import paging
 from api.database import Database
-from api.fields import Cursor, From, Id, PathId, Said, To
+from api.fields import Cursor, From, Reporter, Said, To
 from api.problem import FieldError, invalid, unknown
 from api.reply import GeoJson, rfc3339
 from geofence import flags
@@ -24,6 +24,8 @@ router = APIRouter(prefix="/v1", tags=["positions"])
 
 TRACK_S = timedelta(hours=24)
 """How much of a track is answered when nobody says how much."""
+AHEAD = timedelta(hours=24)
+"""How far ahead a phone's clock may be; so far goes a track that nobody ends."""
 LEAD = timedelta(minutes=30)
 """How far around a page fixes are looked at so that those on the page get the flags that the whole track would give them."""
 LEAD_FIXES_MAX = 500
@@ -122,7 +124,7 @@ class _Place(paging.Key, frozen=True):
 async def list_positions(
     request: Request,
     database: Database,
-    worker: Annotated[list[Id], Query(description="only of these workers")] = [],  # noqa: B006
+    worker: Annotated[list[Reporter], Query(description="only of these workers")] = [],  # noqa: B006
     limit: PointLimit = LENGTH_MAX,
     cursor: Cursor = None,
 ) -> Response:
@@ -134,19 +136,19 @@ async def list_positions(
     return GeoJson(Positions(type="FeatureCollection", features=[position(row) for row in page], next=behind))
 
 
-@router.get("/workers/{id}/track", response_model=Track, response_class=GeoJson)
+# A phone that nobody planned goes by its address, which may hold a slash: hence the path.
+@router.get("/workers/{id:path}/track", response_model=Track, response_class=GeoJson)
 async def get_track(
     request: Request,
-    worker: PathId,
+    worker: Annotated[Reporter, Path(alias="id", description="a worker's id, or the `worker` of a position that nobody planned")],
     database: Database,
     start: From = None,
     end: To = None,
     limit: PointLimit = LENGTH_MAX,
     cursor: Cursor = None,
 ) -> Response:
-    """Every fix of a worker in the order of `at`; the last 24 hours unless `from` and `to` say otherwise."""
-    end = end or (start + TRACK_S if start else datetime.now(UTC))
-    start = start or end - TRACK_S
+    """Every fix of a worker in the order of `at`: from `from`, else 24 hours before `to`, up to `to`, else up to the newest."""
+    start, end = _span(start, end, datetime.now(UTC))
     if end <= start:
         raise invalid([FieldError(field="to", at="query", detail="must be after from")])
     place = paging.decode(cursor, _Place)
@@ -162,6 +164,13 @@ async def get_track(
     said = {"from": start.isoformat(), "to": end.isoformat()}
     behind = paging.url(request, _Place(last.at, last.source, last.identity), **said) if last else None
     return GeoJson(Track(type="FeatureCollection", features=features, next=behind))
+
+
+def _span(start: datetime | None, end: datetime | None, now: datetime) -> tuple[datetime, datetime]:
+    if end is None:
+        end = max(now, start or now) + AHEAD
+        return start or now - TRACK_S, end
+    return start or end - TRACK_S, end
 
 
 def position(row: observations.PositionRow) -> PositionFeature:

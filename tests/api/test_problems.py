@@ -94,6 +94,15 @@ def test_a_wrong_visit_is_named_with_its_mend(asked: httpx.Client, changed: dict
 
 
 @pytest.mark.parametrize(
+    ("number", "field"), [(b"NaN", "late_s"), (b"1e400", "late_s"), (b'[1, {"deep": -Infinity}]', "late_s[1].deep")]
+)
+def test_a_number_that_none_can_be_is_named_with_its_field(asked: httpx.Client, number: bytes, field: str) -> None:
+    found = problem(asked.put("/v1/policies/cleaning", content=b'{"early_s": 60, "late_s": ' + number + b"}"), 400)
+    assert [wrong["field"] for wrong in found["errors"]] == [field]
+    assert "finite number" in found["detail"]
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         (b"", 422),

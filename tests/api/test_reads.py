@@ -1,6 +1,7 @@
 """What comes out: outcomes named as the contract names them, positions, tracks, coverage, alerts, rejects."""
 
 from datetime import datetime, timedelta
+from urllib.parse import quote
 
 import httpx
 import psycopg
@@ -168,6 +169,31 @@ def test_the_flags_of_a_fix_do_not_depend_on_the_page(planned: httpx.Client, con
 def test_a_track_of_nobody_is_not_found_and_of_a_quiet_worker_empty(planned: httpx.Client) -> None:
     assert planned.get("/v1/workers/w-1/track").json() == {"type": "FeatureCollection", "features": [], "next": None}
     assert planned.get("/v1/workers/nobody/track").status_code == 404
+
+
+def test_a_track_without_an_end_goes_to_the_newest_fix(planned: httpx.Client, connection: psycopg.Connection) -> None:
+    world.fix(connection, "w-1", 0)
+    world.fix(connection, "w-1", 90_000)
+    for start in ("2026-11-20T08:00:00Z", "2026-11-01T00:00:00Z"):
+        answer = planned.get(f"/v1/workers/w-1/track?from={start}&limit=1").json()
+        more = planned.get(answer["next"]).json()
+        assert [feature["properties"]["seq"] for feature in answer["features"] + more["features"]] == [1, 90_001]
+    late = planned.get("/v1/workers/w-1/track?to=2026-11-20T09:00:00Z").json()
+    assert [feature["properties"]["seq"] for feature in late["features"]] == [1]
+    assert planned.get("/v1/workers/w-1/track?from=2030-01-01T00:00:00Z").json()["features"] == []
+
+
+def test_a_phone_nobody_planned_has_a_track_under_the_address_of_its_position(
+    planned: httpx.Client, connection: psycopg.Connection
+) -> None:
+    phone = "owntracks:nobody/phone"
+    world.fix(connection, phone, 0, epoch=None, seq=None)
+    world.locate(connection, phone)
+    (position,) = planned.get("/v1/positions", params={"worker": phone}).json()["features"]
+    for named in (position["properties"]["worker"], quote(position["properties"]["worker"], safe="")):
+        answer = planned.get(f"/v1/workers/{named}/track?from=2026-11-20T08:00:00Z")
+        assert [feature["properties"]["source"] for feature in answer.json()["features"]] == [phone]
+    assert planned.get("/v1/workers/nobody/else/track").status_code == 404
 
 
 def test_the_evidence_of_a_visit_is_that_of_its_worker_and_its_site(planned: httpx.Client, connection: psycopg.Connection) -> None:
