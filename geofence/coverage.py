@@ -9,6 +9,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 import numpy as np
 from msgspec import Struct
@@ -20,17 +21,8 @@ from geofence.plan import Scene
 from geofence.policy import Policy
 from geofence.witness import Witness
 
-CAUSES: tuple[Cause, ...] = (
-    "ingest_outage",
-    "no_device",
-    "permission_off",
-    "phone_offline",
-    "power_save",
-    "poor_accuracy",
-    "suspect",
-    "delayed",
-    "silent",
-)
+CAUSES: tuple[Cause, ...] = get_args(Cause)
+"""In the order in which the first that applies is the one."""
 PERMITTED = frozenset(
     {"always", "while_in_use", "when_in_use", "while_using", "foreground", "background", "granted", "authorized", "on"}
 )

@@ -34,6 +34,7 @@ Cause = Literal[
     "delayed",
     "silent",
 ]
+"""In the order of precedence: of the causes that apply to a second, the first is the one."""
 Presence = Literal["on", "off", "unknown"]
 
 
