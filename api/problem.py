@@ -140,6 +140,8 @@ def _field_error(error: Mapping[str, Any], at: str) -> FieldError:
         place, said = [], f"is not JSON: {error.get('ctx', {}).get('error', said)}"
     else:
         said = said.removeprefix("Value error, ")
+        # What is found by comparing fields says itself which one is to be mended.
+        place += error.get("ctx", {}).get("field", ())
     return FieldError(field=_path(place), at=at, detail=said)
 
 

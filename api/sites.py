@@ -53,6 +53,9 @@ class SiteProperties(BaseModel):
         return self
 
 
+RADIUS = ["properties", "radius_m"]
+
+
 class SiteBody(BaseModel):
     """A fence: Polygon, MultiPolygon, or Point with `radius_m`."""
 
@@ -67,9 +70,13 @@ class SiteBody(BaseModel):
     def _radius_of_a_point(self) -> "SiteBody":
         point, radius = self.geometry["type"] == "Point", self.said.radius_m
         if point and radius is None:
-            raise PydanticCustomError("radius", "properties.radius_m is missing: a Point needs its radius in metres")
+            raise PydanticCustomError(
+                "radius", "properties.radius_m is missing: a Point needs its radius in metres", {"field": RADIUS}
+            )
         if not point and radius is not None:
-            raise PydanticCustomError("radius", "properties.radius_m belongs to a Point: an area has its own outline")
+            raise PydanticCustomError(
+                "radius", "properties.radius_m belongs to a Point: an area has its own outline", {"field": RADIUS}
+            )
         return self
 
     @property

@@ -47,10 +47,12 @@ class VisitBody(BaseModel):
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> "VisitBody":
         if self.ends_at <= self.starts_at:
-            raise PydanticCustomError("span", "ends_at must be after starts_at")
+            raise PydanticCustomError("span", "ends_at must be after starts_at", {"field": ["ends_at"]})
         if self.ends_at - self.starts_at > LENGTH_MAX:
             raise PydanticCustomError(
-                "span", "ends_at must be at most 48 hours after starts_at: plan a longer service as several visits"
+                "span",
+                "ends_at must be at most 48 hours after starts_at: plan a longer service as several visits",
+                {"field": ["ends_at"]},
             )
         extras(self.model_extra, VisitBody.model_fields, ANSWERED)
         return self

@@ -156,7 +156,7 @@ def test_a_bulk_put_is_all_or_nothing_and_names_the_item(client: httpx.Client) -
     wrong["visits"][13]["ends_at"] = wrong["visits"][13]["starts_at"]
     first = client.post("/v1/plans", json=wrong).json()["errors"][0]
     assert (first["field"], "v-13" in first["detail"], "ends_at must be after starts_at" in first["detail"]) == (
-        "visits[13]",
+        "visits[13].ends_at",
         True,
         True,
     )

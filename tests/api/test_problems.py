@@ -35,7 +35,7 @@ BOW_TIE = [[[24.0, 60.0], [24.001, 60.001], [24.001, 60.0], [24.0, 60.001], [24.
 @pytest.mark.parametrize(
     ("body", "field", "mend"),
     [
-        (geometry("Point", [24.9, 60.1]), "", "properties.radius_m is missing"),
+        (geometry("Point", [24.9, 60.1]), "properties.radius_m", "properties.radius_m is missing"),
         (geometry("Point", [24.9, 60.1], radius_m=0), "properties.radius_m", "greater than or equal to 1"),
         (geometry("Point", [24.9, 60.1], radius_m="40"), "properties.radius_m", None),
         (geometry("Point", [39.9, 116.4], radius_m=40), "geometry", "lat 116.4 is outside -90..90: lon and lat look swapped"),
@@ -48,7 +48,7 @@ BOW_TIE = [[[24.0, 60.0], [24.001, 60.001], [24.001, 60.0], [24.0, 60.001], [24.
         (geometry("Polygon", []), "geometry", "not empty"),
         (geometry("Polygon", [[[24.0, 60.0]] * 4]), "geometry", None),
         (geometry("Polygon", [[[0, 0], [10, 0], [10, 10], [0, 0]]]), "geometry", "at most 20 km"),
-        (geometry("Polygon", world.SQUARE, radius_m=10), "", "belongs to a Point"),
+        (geometry("Polygon", world.SQUARE, radius_m=10), "properties.radius_m", "belongs to a Point"),
         (geometry("LineString", [[24.0, 60.0], [24.1, 60.1]]), "geometry", "use Polygon, MultiPolygon, or Point"),
         (geometry("Polygon", world.SQUARE, timezone="Beijing"), "properties.timezone", "IANA"),
         (geometry("Polygon", world.SQUARE, name="a\u0001b"), "properties.name", "control character"),
@@ -69,8 +69,8 @@ def test_a_wrong_site_is_named_with_its_mend(asked: httpx.Client, body: Any, fie
 @pytest.mark.parametrize(
     ("changed", "field", "mend"),
     [
-        ({"ends_at": "2026-11-20T08:00:00Z"}, "", "ends_at must be after starts_at"),
-        ({"ends_at": "2026-11-23T08:00:00Z"}, "", "48 hours"),
+        ({"ends_at": "2026-11-20T08:00:00Z"}, "ends_at", "ends_at must be after starts_at"),
+        ({"ends_at": "2026-11-23T08:00:00Z"}, "ends_at", "48 hours"),
         ({"starts_at": "2026-11-20T08:00:00"}, "starts_at", "no time zone"),
         ({"starts_at": "2026-11-20"}, "starts_at", "is a day"),
         ({"starts_at": 1_700_000_000}, "starts_at", "RFC 3339"),
