@@ -71,7 +71,7 @@ async def get_policy(service: PathId, database: Database) -> Response:
 @router.put("/policies/{id}", response_model=PolicyRead, response_class=Json)
 async def put_policy(service: PathId, body: Overrides, database: Database) -> Response:
     """States what a service does differently. A change makes a new version and re-judges what is not yet final."""
-    stated = check(service, body)
+    stated = check(service, sent_back(service, body, read(service, await views.policies(database))))
     async with database.transaction():
         await plans.put_policy(database, service, stated)
         stored = await views.policies(database)
@@ -92,6 +92,23 @@ def read(service: str, stored: Sequence[views.PolicyRow]) -> PolicyRead:
         values={name: getattr(policy, name) for name in NUMBERS},
         since=rfc3339_or_null(row.created_at if row else None),
     )
+
+
+def sent_back(service: str, body: dict[str, Any], now: PolicyRead) -> dict[str, Any]:
+    """The overrides in a body that is our own answer, changed or not, sent back; any other body as it is."""
+    if not {"stated", "values"} & body.keys():
+        return body
+    if body.get("service", service) != service:
+        raise _wrong(
+            "service", f"is '{str(body['service'])[:80]}', and the path says '{service}': send it there"
+        )
+    parts = [body.get(name, {}) for name in ("stated", "values")]
+    for name, part in zip(("stated", "values"), parts, strict=True):
+        if not isinstance(part, dict):
+            raise _wrong(name, "is not an object of fields")
+    changed = {name: value for name, value in parts[1].items() if now["values"].get(name) != value}
+    ours = {*PolicyRead.__annotations__}
+    return {**parts[0], **changed, **{name: value for name, value in body.items() if name not in ours}}
 
 
 def check(service: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -121,6 +121,8 @@ def read(raw: bytes, source: str, received_at: float, keys: Mapping[str, str]) -
     """The evidence in one object; None where it is known and carries none. Raises as the readers of `native` do."""
     kind = _kind.decode(raw)
     if kind.type == "encrypted":
+        if kind.data is None:
+            raise Refusal(Reason.MISSING_FIELD, "data is missing: it holds what is encrypted")
         raw = decrypt(kind.data, source, keys)
         kind = _kind.decode(raw)
     match kind.type:
@@ -138,14 +140,14 @@ def read(raw: bytes, source: str, received_at: float, keys: Mapping[str, str]) -
             raise Refusal(Reason.UNKNOWN_TYPE, f"_type {other[:40]!r} is none that OwnTracks documents")
 
 
-def decrypt(data: str | None, source: str, keys: Mapping[str, str]) -> bytes:
+def decrypt(data: str, source: str, keys: Mapping[str, str]) -> bytes:
     """The JSON inside an encrypted payload. The key is the passphrase, padded with zeros to 32 bytes."""
     secret = keys.get(source)
     if secret is None:
         raise Refusal(Reason.NO_KEY, f"encrypted, and no key is known for {source}: store its passphrase, then replay this reject")
     key = secret.encode()[: SecretBox.KEY_SIZE].ljust(SecretBox.KEY_SIZE, b"\0")
     try:
-        return SecretBox(key).decrypt(b64decode(data or "", validate=True))
+        return SecretBox(key).decrypt(b64decode(data, validate=True))
     except (CryptoError, BadBase64, ValueError) as error:
         raise Refusal(Reason.UNDECIPHERABLE, f"data does not open with the key of {source}: is it the same passphrase?") from error
 

@@ -60,6 +60,7 @@ async def run(*, http: str | None, mqtt: str, token: str | None = None, seed: in
         if show.truth is not None:
             files.write_truth(made, show.truth, append=played > 0)
         if show.http is not None:
+            say(f"sending plans to {show.http}, for up to {post.PATIENCE_S:.0f} s if nobody answers there yet")
             sent = await asyncio.to_thread(post.plans, show.http, show.token, made)
             say(f"{sent} plans sent to {show.http}")
         summary = await _play(made, broker, show, say)

@@ -313,6 +313,17 @@ def test_a_policy_states_what_differs_and_gets_a_version(client: httpx.Client, c
     assert [row[0] for row in connection.execute("select services from journal")] == [["cleaning"], ["cleaning"]]
 
 
+def test_a_policys_own_answer_can_be_changed_and_sent_back(client: httpx.Client) -> None:
+    first = client.put("/v1/policies/cleaning", json={"late_s": 900}).json()
+    assert client.put("/v1/policies/cleaning", json=first).json() == first
+    changed = client.put("/v1/policies/cleaning", json={**first, "values": {**first["values"], "grace_s": 60.0}}).json()
+    assert changed["version"] == 2
+    assert changed["stated"] == {"late_s": 900.0, "grace_s": 60.0}
+    refused = client.put("/v1/policies/care", json=first)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "service"
+
+
 def test_the_default_policy_judges_what_has_none_of_its_own(client: httpx.Client) -> None:
     client.put("/v1/policies/default", json={"grace_s": 60})
     client.put("/v1/policies/care", json={"late_s": 60})

@@ -126,6 +126,13 @@ def test_an_encrypted_location_opens_with_the_key_of_its_source() -> None:
     assert (fix.lon, fix.at) == (24.94, 1_795_312_700)
 
 
+def test_an_encrypted_payload_without_its_data_says_what_is_missing() -> None:
+    (reject,) = said({"_type": "encrypted"})
+    assert isinstance(reject, Reject)
+    assert reject.reason is Reason.MISSING_FIELD
+    assert reject.detail.startswith("data")
+
+
 def test_a_location_that_is_encrypted_anew_is_still_the_same_report() -> None:
     once, again = (said(sealed(LOCATION, "s3cret"), keys={SOURCE: "s3cret"})[0] for _ in range(2))
     assert once.identity == again.identity
