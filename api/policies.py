@@ -99,9 +99,7 @@ def sent_back(service: str, body: dict[str, Any], now: PolicyRead) -> dict[str, 
     if not {"stated", "values"} & body.keys():
         return body
     if body.get("service", service) != service:
-        raise _wrong(
-            "service", f"is '{str(body['service'])[:80]}', and the path says '{service}': send it there"
-        )
+        raise _wrong("service", f"is '{str(body['service'])[:80]}', and the path says '{service}': send it there")
     parts = [body.get(name, {}) for name in ("stated", "values")]
     for name, part in zip(("stated", "values"), parts, strict=True):
         if not isinstance(part, dict):

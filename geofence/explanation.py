@@ -60,6 +60,10 @@ _FINDING_ZH: dict[Finding, str] = {
 }
 
 
+FEW_MS = 30_000
+"""Less than half a minute is not worth a figure, nor a cause."""
+
+
 def explain(
     scene: Scene, witness: Witness, reading: Reading, verdict: Verdict, findings: tuple[Finding, ...], tally: Tally
 ) -> Sentence:
@@ -91,6 +95,9 @@ def explain(
     en.append(missing_en)
     zh.append(missing_zh)
     named = [finding for finding in findings if finding in _FINDING_EN]
+    if verdict == "unknown" and not named and reading.coverage.monitored_ms >= reading.coverage.expected_ms / 2:
+        en.append("; what was seen does not tell being here from being close by")
+        zh.append("；现有证据无法区分在此处还是在附近")
     if named:
         en.append("; " + _and_en([_FINDING_EN[finding] for finding in named]))
         zh.append("；" + "，".join(_FINDING_ZH[finding] for finding in named))
@@ -104,6 +111,8 @@ def _missing(coverage: Coverage) -> tuple[str, str]:
     unseen = coverage.expected_ms - coverage.monitored_ms
     if not unseen:
         return "; every minute was seen", "；全程均有监测"
+    if unseen < FEW_MS:
+        return "; all but a few seconds were seen", "；除数秒外全程均有监测"
     by_cause: dict[Cause, float] = {}
     for gap in coverage.gaps:
         by_cause[gap.cause] = by_cause.get(gap.cause, 0.0) + gap.end - gap.start

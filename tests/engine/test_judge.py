@@ -133,7 +133,10 @@ def test_flats_on_one_ground_are_told_apart_by_the_home_or_stay_unknown() -> Non
     moved = (event(40, "open"), event(45, "close"), event(7255, "open"), event(7262, "close"))
     elsewhere = (event(3000, "open"), event(3010, "close"))
     assert told(of, flats, events=moved).verdict == "verified"
-    assert told(of, flats, events=elsewhere).verdict == "unknown"
+    undecided = told(of, flats, events=elsewhere)
+    assert undecided.verdict == "unknown"
+    assert "close by" in undecided.explanation.en
+    assert "附近" in undecided.explanation.zh
 
 
 def test_two_visits_next_door_to_each_other_share_no_seconds() -> None:
