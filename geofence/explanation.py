@@ -96,8 +96,12 @@ def explain(
     zh.append(missing_zh)
     named = [finding for finding in findings if finding in _FINDING_EN]
     if verdict == "unknown" and not named and reading.coverage.monitored_ms >= reading.coverage.expected_ms / 2:
-        en.append("; what was seen does not tell being here from being close by")
-        zh.append("；现有证据无法区分在此处还是在附近")
+        if reading.on_site.lower >= FEW_MS / 1000.0:
+            en.append("; that is too short to prove the service, and too long to say that it did not happen here")
+            zh.append("；时长不足以证实服务，也不足以认定服务未在此处进行")
+        else:
+            en.append("; what was seen does not tell being here from being close by")
+            zh.append("；现有证据无法区分在此处还是在附近")
     if named:
         en.append("; " + _and_en([_FINDING_EN[finding] for finding in named]))
         zh.append("；" + "，".join(_FINDING_ZH[finding] for finding in named))
