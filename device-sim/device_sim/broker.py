@@ -83,6 +83,9 @@ class Radio:
                 group.create_task(self._pump(far_reader, writer))
         except OSError:
             writer.transport.abort()  # No broker: the phone notices that its connection is gone.
+        except asyncio.CancelledError:
+            # Only the end of the program cancels this. The streams' own callback takes a cancelled task for an accident.
+            writer.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
