@@ -143,17 +143,31 @@ def replay(
 
 
 @app.command(rich_help_panel="The programs, one by one")
-def ingest(database: Database = None, mqtt: Mqtt = None, config_file: Config = None) -> None:
+def ingest(
+    database: Database = None,
+    mqtt: Mqtt = None,
+    share: Annotated[str | None, typer.Option(help="Divide the load with the others that name the same group.")] = None,
+    client_id: Annotated[str | None, typer.Option(help="Of this ingestor alone, and the same after a restart.")] = None,
+    config_file: Config = None,
+) -> None:
     """Receive evidence over MQTT and store it; acknowledge after the commit.
 
-    sitewatch ingest --database postgresql://… --mqtt mqtt://broker:1883
+      sitewatch ingest --database postgresql://… --mqtt mqtt://broker:1883
+
+    Any number share the load on a broker with shared subscriptions (mosquitto; not the embedded one):
+
+      sitewatch ingest --share fleet --client-id ingest-1 …
+      sitewatch ingest --share fleet --client-id ingest-2 …
     """
+    import msgspec
+
     from ingest import main as program
 
     settings = _program_settings(config_file)
     where = _database(database, settings), _mqtt(mqtt, settings)
+    given = {name: value for name, value in (("share", share), ("client_id", client_id)) if value is not None}
     lifeline.hold()
-    program.run(settings.ingest, *where)
+    program.run(msgspec.structs.replace(settings.ingest, **given), *where)
 
 
 @app.command(rich_help_panel="The programs, one by one")
