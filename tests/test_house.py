@@ -44,7 +44,7 @@ def test_tracked_files_hold_on_every_machine() -> None:
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("https://registry.npmjs." + "org/uplot", "a registry's host"),
+        ("https://registry" + ".npmjs.org/uplot", "a registry's host"),
         ("cd /work" + "/main", "a path of one machine"),
         ("-----BEGIN RSA PRIVATE" + " KEY-----", "a private key"),
     ],
