@@ -19,7 +19,7 @@ router = APIRouter(tags=["probes"])
 SILENT_S_MAX = 20.0
 """A program that has not beaten for so long is taken for dead; they beat every few seconds."""
 PART_OF = {"ingest": "ingest", "verify": "verify"}
-State = Literal["ok", "silent", "missing", "away"]
+State = Literal["ok", "silent", "missing", "away", "unknown"]
 
 
 class Health(TypedDict):
@@ -54,7 +54,7 @@ async def readyz(request: Request) -> Response:
     rows = await _programs(request)
     if rows is None:
         parts = {"database": Part(state="away", detail="does not answer")}
-        parts |= {name: Part(state="missing", detail="cannot be known without the database") for name in ("broker", *PART_OF)}
+        parts |= {name: Part(state="unknown", detail="cannot be known without the database") for name in ("broker", *PART_OF)}
     else:
         parts = {"database": Part(state="ok", detail="answers"), "broker": _broker(rows)}
         parts |= {name: _program(rows, prefix) for name, prefix in PART_OF.items()}
