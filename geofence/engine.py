@@ -106,7 +106,9 @@ def next_look(scene: Scene, outcome: Outcome, policy: Policy, now: float) -> flo
     if now < visit.starts_at:
         return min(now + policy.open_every_s, visit.starts_at)
     if now < visit.ends_at:
-        return min(now + policy.live_every_s, visit.ends_at)
+        # Who watches the desk waits for the first fix of a visit, and a look that finds nothing costs next to nothing.
+        every_s = policy.live_every_s if outcome.evidence.fixes else policy.live_every_s / 4
+        return min(now + every_s, visit.ends_at)
     if now < settles_at and outcome.verdict == "pending":
         return min(now + policy.live_every_s, settles_at)
     return min(now + policy.open_every_s, high) if now < high else None

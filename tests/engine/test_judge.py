@@ -53,6 +53,7 @@ def test_a_running_visit_counts_only_what_has_passed() -> None:
 
 def test_a_running_visit_is_looked_at_again_and_a_settled_one_is_not() -> None:
     assert next_look(HOME, told(day(), after_s=100.0), POLICY, START + 100.0) == START + 120.0
+    assert next_look(HOME, told(nothing(), after_s=100.0), POLICY, START + 100.0) == START + 105.0
     assert next_look(HOME, told(day(), after_s=7195.0), POLICY, START + 7195.0) == START + 7200.0
     assert next_look(HOME, told(day(), after_s=9e4), POLICY, START + 9e4) is None
 
