@@ -2,6 +2,7 @@
  * Small pieces that several views show: badges, bars, states of a list, names as links.
  */
 
+import { Problem } from "./client.js";
 import { h, svg } from "./dom.js";
 import { siteName, workerName } from "./fleet.js";
 import { duration, percent } from "./format.js";
@@ -107,6 +108,13 @@ export function errorState(failure, retry) {
     h("p", {}, failure.message),
     retry && h("button", { class: "primary", type: "button", onclick: retry }, t("common.retry")),
   );
+}
+
+/** For a page about one thing: that there is no such thing, with a way out, or what went wrong with getting it. */
+export function unavailableState(failure, href, place, retry) {
+  const gone = failure instanceof Problem && failure.status === 404;
+  if (!gone) return errorState(failure, retry);
+  return emptyState(t("common.unknownId"), failure.message, h("a", { class: "button", href }, place));
 }
 
 export function loadingState() {

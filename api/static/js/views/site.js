@@ -1,13 +1,13 @@
 /** One site: its fence, today's visits, the devices in it. */
 
-import { all, get, Problem } from "../client.js";
+import { all, get } from "../client.js";
 import { h, replace } from "../dom.js";
 import { fleet, loaded, now, siteName, siteZone } from "../fleet.js";
 import { dateField, metres, startOfDate, zoneName } from "../format.js";
 import { fence, points } from "../geo.js";
 import { t } from "../i18n.js";
 import { createMap, NoMap } from "../map.js";
-import { emptyState, errorState, loadingState } from "../widgets.js";
+import { emptyState, loadingState, unavailableState } from "../widgets.js";
 import { deviceTable } from "./devices.js";
 import { visitTable } from "./visits.js";
 
@@ -48,13 +48,7 @@ async function load(view) {
     paint(view, site, zone, visits, devices);
   } catch (failure) {
     if (signal.aborted) return;
-    const gone = failure instanceof Problem && failure.status === 404;
-    replace(
-      view.root,
-      gone
-        ? emptyState(t("common.unknownId"), failure.message, h("a", { class: "button", href: "#/live" }, t("nav.live")))
-        : errorState(failure, () => load(view)),
-    );
+    replace(view.root, unavailableState(failure, "#/live", t("nav.live"), () => load(view)));
     view.text = null;
   }
 }

@@ -1,6 +1,6 @@
 /** One visit: the verdict in a sentence, the figures with their error bars, the timeline strip, and where the worker was. */
 
-import { all, get, Problem } from "../client.js";
+import { all, get } from "../client.js";
 import { h, replace } from "../dom.js";
 import { fleet, loaded, now, positionOf, siteName, siteZone } from "../fleet.js";
 import { clock, clockWithSeconds, day, duration, percent, whenever, wholePercent, zoneName } from "../format.js";
@@ -8,7 +8,7 @@ import { fence, line, point, points } from "../geo.js";
 import { language, t } from "../i18n.js";
 import { createMap, NoMap } from "../map.js";
 import { timelineStrip, windowOf } from "../strip.js";
-import { CAUSES, emptyState, errorState, findingChips, loadingState, siteLink, verdictBadge, workerLink } from "../widgets.js";
+import { CAUSES, emptyState, findingChips, loadingState, siteLink, unavailableState, verdictBadge, workerLink } from "../widgets.js";
 
 const FIXES_MAX = 20_000;
 const REFETCH_MS = 15_000;
@@ -50,13 +50,7 @@ async function load(view) {
     drawTrack(view);
   } catch (failure) {
     if (signal.aborted) return;
-    const gone = failure instanceof Problem && failure.status === 404;
-    replace(
-      view.root,
-      gone
-        ? emptyState(t("common.unknownId"), failure.message, h("a", { class: "button", href: "#/visits" }, t("nav.visits")))
-        : errorState(failure, () => load(view)),
-    );
+    replace(view.root, unavailableState(failure, "#/visits", t("nav.visits"), () => load(view)));
     view.text = null;
   }
 }
