@@ -22,7 +22,7 @@ import msgspec
 import psycopg
 import structlog
 
-from ingest import wire
+from ingest import reread, wire
 from ingest.batch import Batch, Taken
 from ingest.commit import Committed, commit
 from ingest.counts import Counts
@@ -202,7 +202,9 @@ class Ingestor:
             self._beat()
 
     def _beat(self) -> bool:
-        """Says that we live, notes an outage that has just ended, and reads keys that were added; False if the database is away."""
+        """Says that we live, notes an outage that has just ended, reads keys that were added, and rejects that are wanted again.
+
+        False if the database is away."""
         self._next_beat = time.monotonic() + self._settings.beat_every_s
         now = time.time()
         session = self._link.session
@@ -218,6 +220,8 @@ class Ingestor:
                 state["protocol"] = session.protocol.name
             outages.beat(connection, self._name, now=now, started_at=self._started_at, state=state)
             self._keys = keys.read(connection)
+            settings = self._settings
+            reread.bite(connection, prefix=settings.prefix, owntracks_prefix=settings.owntracks_prefix, keys=self._keys)
         except psycopg.Error as error:
             if self._beaten:
                 log.warning("The database does not answer, trying on.", why=str(error).strip())

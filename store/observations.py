@@ -1,4 +1,4 @@
-"""Reads for HTTP: what was observed. Newest positions, tracks, the evidence of a window, and what was rejected.
+"""Reads for HTTP: what was observed. Newest positions, tracks, and the evidence of a window.
 
 Rules kept here: see `store.views`. Evidence hangs on sources; whose they are is looked up in the same statement, so that an adopted
 source brings its whole past with it.
@@ -97,18 +97,6 @@ class StatusRow(Struct, frozen=True, kw_only=True):
     battery: float | None
 
 
-class RejectRow(Struct, frozen=True, kw_only=True):
-    """A payload that could not be taken, with its raw bytes."""
-
-    id: int
-    received_at: datetime
-    topic: str
-    payload: bytes
-    reason: str
-    detail: str
-    replayed_at: datetime | None
-
-
 class Place(Struct, frozen=True, kw_only=True):
     """Where a page of a track goes on: behind this fix."""
 
@@ -182,21 +170,6 @@ async def statuses(
         return await cursor.fetchall()
 
 
-async def rejects(connection: AsyncConnection, reason: str | None, before: int, limit: int) -> list[RejectRow]:
-    """Rejects, newest first; `before` is the id of the oldest one that the reader has."""
-    only = "" if reason is None else "and reason = %(reason)s"
-    async with connection.cursor(row_factory=class_row(RejectRow)) as cursor:
-        query = f"{REJECTS} where id < %(before)s {only} order by id desc limit %(limit)s"
-        await cursor.execute(query, {"reason": reason, "before": before, "limit": limit})
-        return await cursor.fetchall()
-
-
-async def reject(connection: AsyncConnection, number: int) -> RejectRow | None:
-    async with connection.cursor(row_factory=class_row(RejectRow)) as cursor:
-        await cursor.execute(f"{REJECTS} where id = %s", [number])
-        return await cursor.fetchone()
-
-
 POSITIONS = """
 select positions.worker, workers.name, positions.source, positions.at, positions.received_at, positions.lon, positions.lat,
        positions.accuracy_m, positions.altitude_m, positions.speed_mps, positions.heading_deg, positions.battery, positions.mode,
@@ -241,5 +214,3 @@ where source = any(array({SOURCES_OF_WORKER} union all select source from device
 order by at, source, identity
 limit %(limit)s
 """
-
-REJECTS = "select id, received_at, topic, payload, reason, detail, replayed_at from rejects"

@@ -1,21 +1,36 @@
 """Rejects: what came in and could not be taken as evidence, kept with its raw bytes, a reason and a mend.
 
+    open ──a person wants it read again──▶ wanted ──ingest reads it──▶ replayed: evidence, or no evidence
+      ▲                                                     │
+      └────────────── still rejected, and why ──────────────┘
+
 Rules kept here:
 
 - A reject is a value, never an exception. It is stored in the transaction of its batch and then acknowledged like evidence, so
   that bad input neither blocks the queue nor vanishes.
 - `payload` is exactly what was sent, of the one array element that was bad, so that it can be decoded again after a mend.
+- The same bytes on the same topic are the same reject, as they would be the same evidence: a repeat, a redelivery after a crash
+  and a batch that is committed again change only when it last came and how often.
+- One that was replayed is kept, with when and what it turned out to be. Who wants it again gets the same answer.
 """
 
+import re
+from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import psycopg
 from msgspec import Struct
-
-from store.evidence import micros
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
 
 DETAIL_MAX = 500
 """Characters of an explanation that are kept: a sender decides how long the words in it are."""
+WANT_MAX = 10_000
+"""Rejects that one wish covers; who has more of them says it again."""
+COUNTED_MAX = 10_000
+"""Open rejects of a reason that are counted: beyond it, the number says nothing more to anybody."""
 
 
 class Reason(StrEnum):
@@ -40,6 +55,18 @@ class Reason(StrEnum):
     REFUSED_BY_DATABASE = "refused_by_database"
 
 
+class Outcome(StrEnum):
+    """What a reject was when it was read again."""
+
+    EVIDENCE = "evidence"
+    NO_EVIDENCE = "no_evidence"
+    """Known by now, and nothing that says where anybody was."""
+    DIVIDED = "divided"
+    """An array whose elements can be told apart by now; none could be taken, and each is a reject of its own."""
+    REJECTED = "rejected"
+    """Still: it stays open, with the reason and the detail of this reading."""
+
+
 class Reject(Struct, frozen=True, kw_only=True):
     """One report that was not taken. `source`, `epoch` and `seq` are known where they could be read: a receipt covers it."""
 
@@ -54,47 +81,233 @@ class Reject(Struct, frozen=True, kw_only=True):
 
 
 class StoredReject(Struct, frozen=True, kw_only=True):
-    """A reject as it lies in the database."""
+    """A reject as it lies in the database. `received_at` is when these bytes came first, `last_at` when they came last."""
+
+    id: int
+    received_at: datetime
+    last_at: datetime
+    times: int
+    topic: str
+    payload: bytes
+    reason: str
+    detail: str
+    wanted_at: datetime | None
+    read_at: datetime | None
+    outcome: str | None
+    replayed_at: datetime | None
+
+
+class Wanted(Struct, frozen=True):
+    """A reject that is to be read again, as far as reading it needs."""
 
     id: int
     received_at: float
     topic: str
     payload: bytes
-    reason: str
-    detail: str
 
 
-COPY_REJECTS = "copy rejects (received_at, topic, payload, reason, detail) from stdin (format binary)"
+class Read(Struct, frozen=True, kw_only=True):
+    """What a reject was when it was read again. `still` says why, where it is one still."""
 
-# The newest first; the next page begins below the id of this one's last.
-LIST_REJECTS = """
-select id, extract(epoch from received_at)::float8, topic, payload, reason, detail
-from rejects
-where (%(reason)s::text is null or reason = %(reason)s) and (%(before)s::bigint is null or id < %(before)s)
-order by id desc
-limit %(limit)s
-"""
+    id: int
+    outcome: Outcome
+    still: Reject | None = None
 
 
-def write(connection: psycopg.Connection, rejects: list[Reject]) -> None:
+class Filter(Struct, frozen=True, kw_only=True):
+    """Which rejects: everything that is given must hold. `topic` may have MQTT's wildcards + and #; times are of first receipt."""
+
+    ids: Sequence[int] | None = None
+    reason: str | None = None
+    topic: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    is_open: bool | None = None
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where a page of a list goes on: behind this reject."""
+
+    received_at: datetime
+    id: int
+
+
+# In -----------------------------------------------------------------------------------------------------------------------------
+
+
+def write(connection: psycopg.Connection, rejects: Sequence[Reject]) -> None:
     """Stores rejects in the caller's transaction."""
-    if not rejects:
-        return
-    with connection.cursor() as cursor, cursor.copy(COPY_REJECTS) as copy:
-        copy.set_types(["int8", "text", "bytea", "text", "text"])
-        for reject in rejects:
-            detail = storable(reject.detail)[:DETAIL_MAX]
-            copy.write_row((micros(reject.received_at), storable(reject.topic), reject.payload, reject.reason.value, detail))
-
-
-def newest(
-    connection: psycopg.Connection, *, reason: Reason | None = None, before: int | None = None, limit: int = 100
-) -> list[StoredReject]:
-    """The newest rejects, of one reason or of all, below the id `before`."""
-    rows = connection.execute(LIST_REJECTS, {"reason": reason, "before": before, "limit": limit})
-    return [StoredReject(id=row[0], received_at=row[1], topic=row[2], payload=row[3], reason=row[4], detail=row[5]) for row in rows]
+    if rejects:
+        columns = {
+            "received_at": [reject.received_at for reject in rejects],
+            "topics": [storable(reject.topic) for reject in rejects],
+            "payloads": [reject.payload for reject in rejects],
+            "reasons": [reject.reason.value for reject in rejects],
+            "details": [_detail(reject) for reject in rejects],
+        }
+        connection.execute(WRITE, columns)
 
 
 def storable(text: str) -> str:
     """The text without what PostgreSQL cannot hold: NUL, and lone surrogates."""
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+# Read again ---------------------------------------------------------------------------------------------------------------------
+
+
+def want(connection: psycopg.Connection, wanted: Filter) -> list[int]:
+    """Marks open rejects to be read again, the oldest first and `WANT_MAX` at most; returns their ids."""
+    return [row[0] for row in connection.execute(*_wanting(wanted))]
+
+
+async def want_soon(connection: AsyncConnection, wanted: Filter) -> int:
+    """The same for who does not wait for it; returns how many."""
+    return (await connection.execute(*_wanting(wanted))).rowcount
+
+
+def next_wanted(connection: psycopg.Connection, rows_max: int) -> list[Wanted]:
+    """The oldest that somebody wants read again. Nobody else gets any of them before the caller's transaction has ended."""
+    connection.execute("select pg_advisory_xact_lock(%s)", [READING])
+    return [Wanted(*row) for row in connection.execute(NEXT_WANTED, [rows_max])]
+
+
+def settle(connection: psycopg.Connection, read: Sequence[Read]) -> None:
+    """Keeps what became of rejects that were read again, in the transaction that stored what was in them."""
+    columns = {
+        "ids": [one.id for one in read],
+        "outcomes": [one.outcome.value for one in read],
+        "reasons": [one.still.reason.value if one.still else None for one in read],
+        "details": [_detail(one.still) if one.still else None for one in read],
+    }
+    connection.execute(SETTLE, columns)
+
+
+# Out ----------------------------------------------------------------------------------------------------------------------------
+
+
+def newest(
+    connection: psycopg.Connection, wanted: Filter | None = None, before: Place | None = None, limit: int = 100
+) -> list[StoredReject]:
+    """The newest rejects by their first receipt."""
+    with connection.cursor(row_factory=class_row(StoredReject)) as cursor:
+        return cursor.execute(*_listing(wanted or Filter(), before, limit)).fetchall()
+
+
+async def page(connection: AsyncConnection, wanted: Filter, before: Place | None, limit: int) -> list[StoredReject]:
+    """The same for HTTP."""
+    async with connection.cursor(row_factory=class_row(StoredReject)) as cursor:
+        await cursor.execute(*_listing(wanted, before, limit))
+        return await cursor.fetchall()
+
+
+async def count_open(connection: AsyncConnection) -> dict[str, int]:
+    """How many are open, by reason, the most frequent first; `COUNTED_MAX` means that there may be more."""
+    asked = {"reasons": [reason.value for reason in Reason], "counted_max": COUNTED_MAX}
+    return dict(await (await connection.execute(COUNT_OPEN, asked)).fetchall())
+
+
+def _detail(reject: Reject) -> str:
+    return storable(reject.detail)[:DETAIL_MAX]
+
+
+def _listing(wanted: Filter, before: Place | None, limit: int) -> tuple[bytes, dict[str, Any]]:
+    conditions, values = _conditions(wanted)
+    if before is not None:
+        conditions.append("(received_at, id) < (%(before_at)s, %(before_id)s)")
+        values |= {"before_at": before.received_at, "before_id": before.id}
+    where = f"where {' and '.join(conditions)}" if conditions else ""
+    query = f"select {COLUMNS} from rejects {where} order by received_at desc, id desc limit %(limit)s"
+    return query.encode(), values | {"limit": limit}
+
+
+def _wanting(wanted: Filter) -> tuple[bytes, dict[str, Any]]:
+    conditions, values = _conditions(wanted)
+    where = " and ".join(["replayed_at is null", *conditions])
+    query = f"""
+    with chosen as (select id from rejects where {where} order by id limit %(limit)s)
+    update rejects set wanted_at = coalesce(wanted_at, now()) from chosen where rejects.id = chosen.id returning rejects.id
+    """
+    return query.encode(), values | {"limit": WANT_MAX}
+
+
+def _conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
+    values: dict[str, Any] = {
+        "ids": None if wanted.ids is None else list(wanted.ids),
+        "reason": wanted.reason,
+        "topic": None if wanted.topic is None else matching(wanted.topic),
+        "start": wanted.start,
+        "end": wanted.end,
+        "is_open": wanted.is_open,
+    }
+    values = {name: value for name, value in values.items() if value is not None}
+    return [CONDITIONS[name] for name in values], values
+
+
+def matching(topics: str) -> str:
+    """MQTT's topic filter as a regular expression of PostgreSQL's."""
+    levels = topics.split("/")
+    if levels[-1] == "#":
+        # `a/#` means `a` too.
+        return f"^{'/'.join(map(_level, levels[:-1]))}(/|$)" if levels[:-1] else "^"
+    return f"^{'/'.join(map(_level, levels))}$"
+
+
+def _level(level: str) -> str:
+    return "[^/]*" if level == "+" else re.escape(level)
+
+
+READING = 7_483_204
+"""Key of the advisory lock around reading rejects again: evidence must be written before their rows are locked, as batches do."""
+
+COLUMNS = "id, received_at, last_at, times, topic, payload, reason, detail, wanted_at, read_at, outcome, replayed_at"
+
+CONDITIONS = {
+    "ids": "id = any(%(ids)s)",
+    "reason": "reason = %(reason)s",
+    "topic": "topic ~ %(topic)s",
+    "start": "received_at >= %(start)s",
+    "end": "received_at < %(end)s",
+    "is_open": "(replayed_at is null) = %(is_open)s",
+}
+
+# Repeats in one batch are one row before they are inserted, and rows go in in the order of their key: two ingestors with the same
+# rejects wait for each other and never in a circle.
+WRITE = """
+insert into rejects as kept (received_at, last_at, times, topic, payload, reason, detail)
+select to_timestamp(min(received_at)), to_timestamp(max(received_at)), count(*), topic, payload, min(reason), min(detail)
+from unnest(%(received_at)b::float8[], %(topics)b::text[], %(payloads)b::bytea[], %(reasons)b::text[], %(details)b::text[])
+    as one (received_at, topic, payload, reason, detail)
+group by topic, payload
+order by sha256(decode(md5(topic), 'hex') || payload)
+on conflict (sha256(decode(md5(topic), 'hex') || payload)) do update
+set last_at = greatest(kept.last_at, excluded.last_at), times = kept.times + excluded.times
+"""
+
+NEXT_WANTED = """
+select id, extract(epoch from received_at)::float8, topic, payload from rejects where wanted_at is not null order by id limit %s
+"""
+
+SETTLE = """
+update rejects set
+    wanted_at = null,
+    read_at = now(),
+    outcome = read.outcome,
+    replayed_at = case when read.outcome = 'rejected' then null else coalesce(replayed_at, now()) end,
+    reason = coalesce(read.reason, rejects.reason),
+    detail = coalesce(read.detail, rejects.detail)
+from unnest(%(ids)s::bigint[], %(outcomes)s::text[], %(reasons)s::text[], %(details)s::text[]) as read (id, outcome, reason, detail)
+where rejects.id = read.id
+"""
+
+# Counts no further than a person would: this is asked again and again.
+COUNT_OPEN = """
+select reason, open
+from unnest(%(reasons)s::text[]) as asked (reason)
+cross join lateral (
+    select count(*) as open
+    from (select from rejects where rejects.reason = asked.reason and replayed_at is null limit %(counted_max)s) as counted
+) as counts
+where open > 0
+order by open desc, reason
+"""

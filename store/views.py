@@ -5,7 +5,8 @@ Rules kept here:
 - One statement a call, columns listed; a list takes the key of the last row that the reader has (`after`) and a `limit`, and walks
   an index from there, so that page one thousand costs what page one costs.
 - Rows are as stored. How they read as JSON is the business of `api`.
-- What was observed (positions, tracks, evidence, rejects) is in `store.observations`, what is counted in `store.figures`.
+- What was observed (positions, tracks, evidence) is in `store.observations`, what is counted in `store.figures`, what could not be
+  taken in `store.rejects`.
 """
 
 from collections.abc import Sequence

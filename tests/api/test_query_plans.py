@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from store import figures, observations, views
+from store import figures, observations, rejects, views
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 END = START + timedelta(days=1)
@@ -52,7 +52,7 @@ select 'd-' || n, 's-' || (n % 500 + 1), 'lock', 'd-' || n from generate_series(
 insert into device_events (source, at, identity, received_at, kind)
 select 'd-' || (identity % 1000 + 1), at, identity, received_at, 'motion' from fixes;
 insert into rejects (received_at, topic, payload, reason)
-select at, 't', '', 'r' || (identity % 9) from fixes where identity % 2 = 0;
+select at, 't/' || identity, '', 'r' || (identity % 9) from fixes where identity % 2 = 0;
 insert into alerts (id, kind, severity, at, visit) select 'a-' || id, 'no_show', 'info', starts_at, id from visits;
 insert into positions (worker, source, at, received_at, lon, lat) select id, id, now(), now(), 0, 0 from workers;
 insert into changes (workers) select array[id] from visits;
@@ -70,7 +70,12 @@ POLLED: dict[str, Query] = {
     "checks": lambda c: observations.checks(c, "w-1", START, END, 100),
     "device events": lambda c: observations.device_events(c, "s-1", START, END, 100),
     "statuses": lambda c: observations.statuses(c, "w-1", "s-1", START, END, 100),
-    "rejects": lambda c: observations.rejects(c, None, 2**62, 101),
+    "rejects": lambda c: rejects.page(c, rejects.Filter(), None, 101),
+    "open rejects": lambda c: rejects.page(c, rejects.Filter(is_open=True), None, 101),
+    "rejects of a reason, next page": lambda c: rejects.page(
+        c, rejects.Filter(reason="r1"), rejects.Place(received_at=END, id=2**40), 101
+    ),
+    "open rejects by reason": rejects.count_open,
     "visits of a day": lambda c: views.visits(c, views.VisitFilter(starts_from=START, starts_before=END), None, 501),
     "visits, next page": lambda c: views.visits(c, views.VisitFilter(starts_before=END), (START, "v-1"), 501),
     "visits of a worker": lambda c: views.visits(

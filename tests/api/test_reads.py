@@ -296,7 +296,7 @@ def test_rejects_show_their_bytes(client: httpx.Client, connection: psycopg.Conn
     assert (binary["payload"], binary["encoding"]) == ("/wA=", "base64")
     assert (len(large["payload"]), large["truncated"]) == (4096, True)
     assert len(client.get(f"/v1/rejects/{large['id']}").json()["payload"]) == 20_000
-    assert client.get("/v1/rejects?reason=other").json()["items"] == []
+    assert client.get("/v1/rejects?reason=no_key").json()["items"] == []
 
 
 def test_a_policy_states_what_differs_and_gets_a_version(client: httpx.Client, connection: psycopg.Connection) -> None:

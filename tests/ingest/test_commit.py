@@ -197,9 +197,10 @@ def test_a_reject_keeps_every_byte_and_is_listed_newest_first(connection: psycop
     other = Reject(received_at=NOW + 1, topic="t", payload=b"", reason=Reason.NO_KEY, detail="no key")
     assert summary(commit(connection, reports(odd, other))) == (0, 0, 2)
     newest, oldest = rejects.newest(connection)
-    assert (newest.reason, oldest.payload, oldest.received_at) == ("no_key", raw, NOW)
-    assert [one.id for one in rejects.newest(connection, reason=Reason.MALFORMED)] == [oldest.id]
-    assert [one.id for one in rejects.newest(connection, before=newest.id, limit=1)] == [oldest.id]
+    assert (newest.reason, oldest.payload, oldest.received_at.timestamp()) == ("no_key", raw, NOW)
+    assert [one.id for one in rejects.newest(connection, rejects.Filter(reason=Reason.MALFORMED))] == [oldest.id]
+    behind = rejects.Place(received_at=newest.received_at, id=newest.id)
+    assert [one.id for one in rejects.newest(connection, before=behind, limit=1)] == [oldest.id]
     assert journal(connection) == []
 
 
