@@ -37,6 +37,8 @@ class Touch(Struct, frozen=True):
     source: str
     from_at: float
     to_at: float
+    others: bool = True
+    """There may be more than fixes among it."""
 
 
 class Bite(Struct, frozen=True, kw_only=True):
@@ -105,10 +107,12 @@ class _Entry(Struct, frozen=True):
     devices: Sequence[str]
     services: Sequence[str]
     alerts: Sequence[str]
+    others: Sequence[bool]
 
     @property
     def touches(self) -> list[Touch]:
-        return [Touch(*touch) for touch in zip(self.sources, self.from_at, self.to_at, strict=True)]
+        others = self.others or [True] * len(self.sources)
+        return [Touch(*touch) for touch in zip(self.sources, self.from_at, self.to_at, others, strict=True)]
 
 
 def _partly(before: str, present: str, last: int) -> str:
@@ -135,7 +139,7 @@ def _merged(touches: list[Touch]) -> tuple[Touch, ...]:
     for touch in sorted(touches, key=lambda touch: (touch.source, touch.from_at, touch.to_at)):
         last = merged[-1] if merged else None
         if last and last.source == touch.source and touch.from_at <= last.to_at + MERGE_S:
-            merged[-1] = Touch(last.source, last.from_at, max(last.to_at, touch.to_at))
+            merged[-1] = Touch(last.source, last.from_at, max(last.to_at, touch.to_at), last.others or touch.others)
         else:
             merged.append(touch)
     return tuple(merged)
@@ -151,7 +155,7 @@ ENTRIES = """
 select xid::text::bigint, extract(epoch from made_at)::float8, sources,
        array(select extract(epoch from at)::float8 from unnest(from_at) with ordinality as t (at, n) order by n),
        array(select extract(epoch from at)::float8 from unnest(to_at) with ordinality as t (at, n) order by n),
-       visits, sites, workers, devices, services, alerts
+       visits, sites, workers, devices, services, alerts, others
 from journal
 where xid >= pg_snapshot_xmin(%(before)s::pg_snapshot) and not pg_visible_in_snapshot(xid, %(before)s::pg_snapshot)
 order by xid
