@@ -1,40 +1,91 @@
 """Credibility: which fixes are not to be believed, and all the reasons why.
 
-A flag is a question for a person and never a proof: flagged fixes are kept, count for little, cover nothing, and cannot verify a
-visit alone. All reasons that apply are collected, as bits of one integer per fix:
+A flag is a question for a person and never a proof: flagged fixes are kept, count for little, cover nothing, and can neither verify
+nor contradict a visit alone. All reasons that apply are collected, as bits of one integer per fix:
 
 | flag | the fix |
 |---|---|
 | mock | was marked by the phone as coming from a mock provider |
-| teleport | lies on a stretch of track that nobody could have travelled to or from |
+| teleport | lies where nobody could have come from, or gone on from (`teleport`) |
 | frozen | repeats its neighbours' coordinates to the decimetre for many fixes and minutes; receivers are noisy, files are not |
-| stale_ping | says by itself that it repeats an old position with a new time |
-| clock_skew | comes from the future of the moment we got it |
+| stale_ping | repeats an old position with a new time: by its own word, or to the last digit after it was elsewhere |
+| clock_skew | carries a wrong time: from the future of the moment we got it, or steadily long before it |
 | impossible_accuracy | claims a radius no phone reaches |
+| jitter_free | moves with its neighbours on a line and at a speed without any noise, for many fixes and minutes |
+| datum | fits a site of her plan only when read in another map datum, by a phone that was there and nowhere else (`datum`) |
+| two_phones | is contradicted by another phone of hers at about the same time; she carries at most one of them |
 
-Teleports: impossible steps cut a phone's track into stretches. A short stretch whose neighbours fit each other is a lone outlier
-and alone is flagged. Of long stretches that contradict each other, the one between two that fit each other is flagged. Of two,
-those are flagged that never went anywhere: who was carried to a place by a jump has no way there, and who walked has.
+A clock that is behind looks like a slow network, but for this: a network that is behind catches up, and a clock does not. So a
+phone whose reports keep the same delay for `CLOCK_STEADY_S` of our own time, far beyond its reporting interval, has a clock that is
+behind. A clock that is set during the day begins or ends such a stretch. An app that sends one old report for every new one looks
+the same.
+
+A phone in the wrong datum is seen inside China only, and by the plan: nothing else says where she ought to be.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from msgspec import Struct
 
+from geofence import datum, likelihood
 from geofence.evidence import Bools, Fixes, Floats, Ints
-from geofence.likelihood import RAYLEIGH_68
-from geofence.plane import EARTH_M
+from geofence.plan import Scene, Site
+from geofence.plane import EARTH_M, Fence, Plane, fence_of, plane_of
 from geofence.policy import Policy
+from geofence.teleport import teleported
 
-NAMES = ("mock", "teleport", "frozen", "stale_ping", "clock_skew", "impossible_accuracy")
-MOCK, TELEPORT, FROZEN, STALE_PING, CLOCK_SKEW, IMPOSSIBLE_ACCURACY = (1 << bit for bit in range(len(NAMES)))
-TRAVEL_M = 250.0
-"""A stretch of track that extends this far shows a way, and not only the noise about one place."""
-SPOOF = MOCK | TELEPORT | FROZEN
+NAMES = (
+    "mock", "teleport", "frozen", "stale_ping", "clock_skew", "impossible_accuracy", "jitter_free", "datum", "two_phones",
+)  # fmt: skip
+MOCK, TELEPORT, FROZEN, STALE_PING, CLOCK_SKEW, IMPOSSIBLE_ACCURACY, JITTER_FREE, DATUM, TWO_PHONES = (
+    1 << bit for bit in range(len(NAMES))
+)
+SPOOF = MOCK | TELEPORT | FROZEN | JITTER_FREE
 """The flags that look like intent."""
 
+REPEAT_M = 250.0
+"""A step this long to a position that was there before, to the last digit with accuracy and altitude, is no step: a receiver is
+noisy. A phone that names neither accuracy nor altitude may just round."""
+CLOCK_BEHIND_S = 300.0
+"""Reports that are steadily later than this come from a clock that is behind. Below it, arrivals shift by less than a sparse phone
+shifts them."""
+CLOCK_STEADY_S = 600.0
+"""For so long of our own time: an outbox that empties does so within it, or grows younger while it does."""
+CLOCK_JITTER_S = 30.0
+"""By how much the delay of a live phone varies: an ordinary mobile network, and not a queue."""
+CLOCK_INTERVALS = 3.0
+"""A phone that sends with each report the one before is late by one interval, and by more when a message is lost."""
+SMOOTH_M = 0.1
+"""Off the line between its neighbours by less than this: the noise of any receiver that moves is tens of times larger."""
+DATUM_STAY_S = 600.0
+"""A stay at the shifted place must last this long to be one: a site has six such places around it, and a walk may lead past."""
+DATUM_NEAR_M = (30.0, 75.0)
+"""How near to the shifted site is there, at least and at most; between, three σ of the fix."""
+DATUM_AS_IT_IS = 0.1
+"""With this share of its fixes at the site as they are, the phone does not confuse datums always, but by provider."""
+BESIDE_S = 120.0
+"""Two phones are compared with each other at times not further apart than this."""
 
-def flags(fixes: Fixes, policy: Policy) -> tuple[tuple[str, ...], ...]:
+
+class Expected(Struct, frozen=True, eq=False):
+    """Where the plan has her, and when: what a confused datum is found by."""
+
+    site: Site
+    starts_at: float
+    ends_at: float
+
+
+def expected(scene: Scene) -> tuple[Expected, ...]:
+    """Where a scene has its worker: the visit itself first, then her others of that time."""
+    sites = {site.id: site for site in (*scene.neighbours, scene.site)}
+    visits = (scene.visit, *scene.others)
+    return tuple(Expected(sites[visit.site], visit.starts_at, visit.ends_at) for visit in visits if visit.site in sites)
+
+
+def flags(fixes: Fixes, policy: Policy, plan: Sequence[Expected] = ()) -> tuple[tuple[str, ...], ...]:
     """The names of the flags of each fix, in the order of `NAMES`. Fixes are in the order of (at, source, identity)."""
-    return tuple(names(int(mask)) for mask in masks(fixes, policy))
+    return tuple(names(int(mask)) for mask in masks(fixes, policy, plan))
 
 
 def names(mask: int) -> tuple[str, ...]:
@@ -42,8 +93,8 @@ def names(mask: int) -> tuple[str, ...]:
     return tuple(name for bit, name in enumerate(NAMES) if mask >> bit & 1)
 
 
-def masks(fixes: Fixes, policy: Policy) -> Ints:
-    """The flags of each fix as bits."""
+def masks(fixes: Fixes, policy: Policy, plan: Sequence[Expected] = ()) -> Ints:
+    """The flags of each fix as bits. Without a plan nothing is held against it: no `datum`, and no `two_phones`."""
     mask = np.zeros(len(fixes.at), dtype=np.int64)
     if not len(mask):
         return mask
@@ -52,18 +103,35 @@ def masks(fixes: Fixes, policy: Policy) -> Ints:
     mask[fixes.at > fixes.received_at + policy.clock_ahead_max_s] |= CLOCK_SKEW
     mask[fixes.accuracy_m < policy.accuracy_min_m] |= IMPOSSIBLE_ACCURACY
     for source in range(len(fixes.sources)):
+        everything = np.flatnonzero(fixes.source == source)
+        mask[everything[_behind(fixes.at[everything], fixes.received_at[everything])]] |= CLOCK_SKEW
         # A ping repeats coordinates by design: it must neither freeze a track nor hide that it moved. What is flagged as mock or
         # frozen already is no reproach to real positions, however far it lies from them.
-        own = np.flatnonzero((fixes.source == source) & ~fixes.ping & ~fixes.mock)
+        own = everything[~fixes.ping[everything] & ~fixes.mock[everything]]
         if len(own) > 1:
-            east, north = _metres(fixes, own)
-            # A cell's position is the tower's, and the same each time: only what claims to be precise can be too still to be true.
-            frozen = _frozen(fixes.at[own], east, north, policy) & ~(fixes.accuracy_m[own] > policy.accuracy_max_m)
-            mask[own[frozen]] |= FROZEN
-            real, east, north = own[~frozen], east[~frozen], north[~frozen]
-            if len(real) > 1:
-                mask[real[_teleported(fixes.at[real], east, north, fixes.accuracy_m[real], policy)]] |= TELEPORT
+            _flag_track(mask, fixes, own, policy)
+        for place in plan:
+            _flag_datum(mask, fixes, own, place, plan, policy)
+    if plan and len(fixes.sources) > 1:
+        mask[_two_phones(fixes, plan[0].site, policy)] |= TWO_PHONES
     return mask
+
+
+def _flag_track(mask: Ints, fixes: Fixes, own: Ints, policy: Policy) -> None:
+    """The flags that follow from how the fixes of one phone lie to each other."""
+    at, accuracy_m = fixes.at[own], fixes.accuracy_m[own]
+    east, north = _metres(fixes, own)
+    # A cell's position is the tower's, and the same each time: only what claims to be precise can be too still to be true.
+    precise = ~(accuracy_m > policy.accuracy_max_m)
+    frozen = _frozen(at, east, north, policy) & precise
+    mask[own[frozen]] |= FROZEN
+    mask[own[_smooth(at, east, north, policy) & precise & ~frozen]] |= JITTER_FREE
+    stale = _stale(fixes, own, east, north) & precise & ~frozen
+    mask[own[stale]] |= STALE_PING
+    real = ~frozen & ~stale
+    if real.sum() > 1:
+        told = teleported(at[real], east[real], north[real], accuracy_m[real], policy)
+        mask[own[real][told]] |= TELEPORT
 
 
 def _metres(fixes: Fixes, own: Ints) -> tuple[Floats, Floats]:
@@ -75,50 +143,121 @@ def _metres(fixes: Fixes, own: Ints) -> tuple[Floats, Floats]:
 
 
 def _frozen(at: Floats, east: Floats, north: Floats, policy: Policy) -> Bools:
-    moved = np.hypot(np.diff(east), np.diff(north)) > policy.frozen_m
-    run = np.concatenate(([0], np.cumsum(moved)))
+    return _long_runs(at, np.hypot(np.diff(east), np.diff(north)) <= policy.frozen_m, policy)
+
+
+def _smooth(at: Floats, east: Floats, north: Floats, policy: Policy) -> Bools:
+    """Fixes on a line at one speed: each lies where its neighbours say that it must, and they go somewhere."""
+    if len(at) < 3:
+        return np.zeros(len(at), dtype=bool)
+    share = np.diff(at)[:-1] / np.maximum(at[2:] - at[:-2], 1e-9)
+    off = np.hypot(
+        east[1:-1] - east[:-2] - share * (east[2:] - east[:-2]), north[1:-1] - north[:-2] - share * (north[2:] - north[:-2])
+    )
+    moves = np.hypot(np.diff(east), np.diff(north)) > policy.frozen_m
+    between = (off <= SMOOTH_M) & moves[:-1] & moves[1:]
+    # A step belongs to the line if the fix at either of its ends lies on it.
+    steps = np.concatenate((between, [False])) | np.concatenate(([False], between))
+    return _long_runs(at, steps, policy)
+
+
+def _long_runs(at: Floats, joined: Bools, policy: Policy) -> Bools:
+    """The fixes in runs of joined steps that are long enough, in fixes and in time, to be no coincidence."""
+    run = np.concatenate(([0], np.cumsum(~joined)))
     first = np.searchsorted(run, run, side="left")
     last = np.searchsorted(run, run, side="right") - 1
     return (last - first + 1 >= policy.frozen_fixes) & (at[last] - at[first] >= policy.frozen_s)
 
 
-def _teleported(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, policy: Policy) -> Bools:
-    error = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m) * (2.0 / RAYLEIGH_68)
+def _stale(fixes: Fixes, own: Ints, east: Floats, north: Floats) -> Bools:
+    """Fixes that jump back to an earlier one of their phone and equal it in every number: the phone's cache, and not a receiver."""
+    stale = np.zeros(len(own), dtype=bool)
+    numbers = np.column_stack((fixes.lon[own], fixes.lat[own], fixes.accuracy_m[own], fixes.altitude_m[own]))
+    back = np.flatnonzero((np.hypot(np.diff(east), np.diff(north)) > REPEAT_M) & ~np.isnan(numbers[1:]).any(axis=1)) + 1
+    for i in back.tolist():
+        if not stale[i] and (numbers[:i] == numbers[i]).all(axis=1).any():
+            other = (numbers[i:] != numbers[i]).any(axis=1)
+            stale[i : i + int(np.argmax(other)) if other.any() else len(own)] = True
+    return stale
 
-    def possible(a: Ints, b: Ints) -> Bools:
-        """Whether somebody gets from fix a to fix b in time, with two σ for either error and a second for the clocks."""
-        way = np.hypot(east[b] - east[a], north[b] - north[a]) - error[a] - error[b]
-        reachable: Bools = way <= policy.teleport_mps * (at[b] - at[a] + 1.0)
-        return reachable
 
-    told = np.zeros(len(at), dtype=bool)
-    index = np.arange(len(at))
-    jumps = np.flatnonzero(~possible(index[:-1], index[1:]))
-    if not len(jumps):
-        return told
-    first = np.concatenate(([0], jumps + 1))
-    last = np.concatenate((jumps, [len(at) - 1]))
+def _behind(at: Floats, received_at: Floats) -> Bools:
+    """Fixes of a phone that we got steadily late, for so long that it is its clock."""
+    found = np.zeros(len(at), dtype=bool)
+    late = received_at - at
+    if not (late > CLOCK_BEHIND_S).any():
+        return found
+    order = np.lexsort((at, received_at))
+    breaks = np.flatnonzero(np.abs(np.diff(late[order])) > CLOCK_JITTER_S) + 1
+    for run in np.split(order, breaks):
+        span = float(received_at[run[-1]] - received_at[run[0]])
+        if span < CLOCK_STEADY_S or float(np.ptp(late[run])) > 2.0 * CLOCK_JITTER_S:
+            continue
+        interval = float(np.median(np.diff(received_at[run])))
+        if late[run].min() > max(CLOCK_BEHIND_S, CLOCK_INTERVALS * interval):
+            found[run] = True
+    return found
 
-    def fit(a: int, b: int) -> bool:
-        """Whether stretch b can follow stretch a; a stretch that does not exist fits everything."""
-        return a < 0 or b >= len(stretches) or bool(possible(last[stretches[a]], first[stretches[b]]))
 
-    stretches = list(range(len(first)))
-    k = 0
-    while k < len(stretches):  # Lone outliers go first, since what remains must be judged without them.
-        lone = at[last[stretches[k]]] - at[first[stretches[k]]] <= policy.teleport_lone_s
-        if lone and len(stretches) > 1 and fit(k - 1, k + 1):
-            told[first[stretches[k]] : last[stretches[k]] + 1] = True
-            del stretches[k]
-            k = max(k - 1, 0)
-        else:
-            k += 1
-    for k, stretch in enumerate(stretches):
-        rows = slice(first[stretch], last[stretch] + 1)
-        before = not fit(k - 1, k) and not (k >= 2 and fit(k - 2, k))
-        after = not fit(k, k + 1) and not (k + 2 < len(stretches) and fit(k, k + 2))
-        between = not fit(k - 1, k) and not fit(k, k + 1)
-        travelled = max(float(np.ptp(east[rows])), float(np.ptp(north[rows]))) >= TRAVEL_M
-        if between or ((before or after) and not travelled):
-            told[rows] = True
+def _flag_datum(mask: Ints, fixes: Fixes, own: Ints, place: Expected, plan: Sequence[Expected], policy: Policy) -> None:
+    """Flags a phone that was at a planned site in planned time, if its datum was confused, and not otherwise."""
+    use = own[(fixes.at[own] >= place.starts_at) & (fixes.at[own] < place.ends_at)]
+    if len(use) < 3 or np.ptp(fixes.at[use]) < DATUM_STAY_S:
+        return
+    plane = plane_of(place.site)
+    shifts = datum.mistakes(plane.lon, plane.lat)
+    here = _at(fixes, use, place.site, plane, (0.0, 0.0), policy)
+    for shift in shifts:
+        there = _at(fixes, use, place.site, plane, (shift.lon, shift.lat), policy) & ~here
+        if there.sum() < 3 or np.ptp(fixes.at[use[there]]) < DATUM_STAY_S:
+            continue
+        if here.mean() >= DATUM_AS_IT_IS:
+            mask[use[there]] |= DATUM
+            continue
+        elsewhere = np.ones(len(own), dtype=bool)
+        for other in plan:
+            inside = (fixes.at[own] >= other.starts_at) & (fixes.at[own] < other.ends_at)
+            rows = own[inside]
+            if len(rows) and _at(fixes, rows, other.site, plane_of(other.site), (0.0, 0.0), policy).mean() >= DATUM_AS_IT_IS:
+                elsewhere &= ~inside
+        mask[own[elsewhere]] |= DATUM
+
+
+def _at(fixes: Fixes, rows: Ints, site: Site, plane: Plane, off: tuple[float, float], policy: Policy) -> Bools:
+    """Whether fixes are at a site when so many degrees are taken off them. What is vague is nowhere."""
+    distance = fence_of(site, plane).distance(*plane.east_north(fixes.lon[rows] - off[0], fixes.lat[rows] - off[1]))
+    near = np.clip(3.0 * _sigma(fixes.accuracy_m[rows], policy), *DATUM_NEAR_M)
+    inside: Bools = (distance <= near) & ~(fixes.accuracy_m[rows] > policy.accuracy_max_m)
+    return inside
+
+
+def _two_phones(fixes: Fixes, site: Site, policy: Policy) -> Bools:
+    """Fixes whose nearest in time of another phone lies on the other side of the fence, and neither is near it."""
+    plane = plane_of(site)
+    side = _side(fixes, fence_of(site, plane), plane, policy)
+    told = np.zeros(len(fixes.at), dtype=bool)
+    phones = [np.flatnonzero((fixes.source == source) & ~fixes.ping) for source in range(len(fixes.sources))]
+    for one, mine in enumerate(phones):
+        for two, theirs in enumerate(phones):
+            if one != two and len(mine) and len(theirs):
+                nearest = theirs[_nearest(fixes.at[theirs], fixes.at[mine])]
+                close = np.abs(fixes.at[nearest] - fixes.at[mine]) <= BESIDE_S
+                told[mine] |= close & (side[mine] * side[nearest] < 0)
     return told
+
+
+def _side(fixes: Fixes, fence: Fence, plane: Plane, policy: Policy) -> Ints:
+    """1 for clearly outside, -1 for inside, 0 for near the fence."""
+    distance = fence.distance(*plane.east_north(fixes.lon, fixes.lat))
+    return np.where(distance >= 3.0 * _sigma(fixes.accuracy_m, policy), 1, np.where(distance <= 0.0, -1, 0))
+
+
+def _nearest(at: Floats, moments: Floats) -> Ints:
+    """The index of the time that is nearest to each moment; of two as near, the earlier one."""
+    after = np.clip(np.searchsorted(at, moments), 0, len(at) - 1)
+    before = np.maximum(after - 1, 0)
+    return np.where(np.abs(at[after] - moments) < np.abs(at[before] - moments), after, before)
+
+
+def _sigma(accuracy_m: Floats, policy: Policy) -> Floats:
+    return likelihood.sigma(accuracy_m, np.full(len(accuracy_m), policy.sigma_floor_still_m), policy)

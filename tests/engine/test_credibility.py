@@ -1,5 +1,7 @@
 """Flags: each on its own evidence, all that apply, and none on honest tracks."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,9 +9,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from geofence import credibility, flags
+from geofence.credibility import Expected
 from geofence.evidence import Fixes
 from geofence.policy import Policy
-from tests.engine.worlds import bounded, day, errors, fixes, lonlat
+from tests.engine.worlds import START, bounded, circle, day, errors, fixes, lonlat, take
 
 POLICY = Policy()
 
@@ -109,6 +112,85 @@ def test_a_ping_is_stale_and_freezes_nothing() -> None:
 def test_a_clock_that_is_a_little_ahead_is_every_clock(ahead_s: float) -> None:
     of = day(every_s=60.0)
     assert not flagged(replace(of, received_at=of.at - ahead_s), "clock_skew").any()
+
+
+@pytest.mark.parametrize("behind_s", [400.0, 3600.0, 30_000.0])
+def test_a_clock_that_is_behind_is_seen_by_a_delay_that_never_shrinks(behind_s: float) -> None:
+    of = day(every_s=60.0)
+    jitter = np.random.default_rng(3).uniform(0.0, 8.0, len(of.at))
+    assert flagged(replace(of, received_at=of.at + behind_s + jitter), "clock_skew").all()
+
+
+def test_a_clock_that_is_set_back_is_wrong_from_then_on() -> None:
+    of = day(every_s=60.0)
+    real = of.at + 2.0
+    stepped = np.arange(len(of.at)) >= 70
+    told = replace(of, at=np.where(stepped, of.at - 1800.0, of.at), received_at=real)
+    order = np.argsort(told.at, kind="stable")
+    told = replace(take(told, order))
+    assert flagged(told, "clock_skew").tolist() == stepped[order].tolist()
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        lambda at: at[-1] - at,  # an outbox that empties all at once
+        lambda at: (at[-1] - at) * 0.5,  # at twice the rate at which it was filled
+        lambda at: 900.0 - at % 900.0,  # a phone that wakes up every quarter of an hour
+        lambda at: np.full(len(at), 120.0) + at % 7.0,  # a phone that sends with each report the one before, and a slow network
+        lambda at: np.where((at > at[40]) & (at < at[48]), 700.0, 2.0),  # a queue of ours of seven minutes
+    ],
+)
+def test_what_catches_up_is_a_network_and_no_clock(late: Callable[[np.ndarray], np.ndarray]) -> None:
+    of = day(every_s=60.0)
+    assert not flagged(replace(of, received_at=of.at + late(of.at - of.at[0])), "clock_skew").any()
+
+
+def test_a_phone_that_reports_every_quarter_of_an_hour_and_one_report_late_has_no_wrong_clock() -> None:
+    of = day(every_s=900.0, planned_s=36_000.0)
+    assert not flagged(replace(of, received_at=of.at + 900.0), "clock_skew").any()
+
+
+def test_a_way_without_noise_is_made_up_and_a_noisy_one_is_not() -> None:
+    at = np.arange(0.0, 1800.0, 30.0)
+    rng = np.random.default_rng(1)
+    assert flagged(fixes(at, at * 8.0, at * 3.0), "jitter_free").all()
+    assert not flagged(fixes(at, at * 8.0 + rng.normal(0, 2, len(at)), at * 3.0), "jitter_free").any()
+    assert not flagged(fixes(at[:15], at[:15] * 8.0, 0.0 * at[:15]), "jitter_free").any(), "seven minutes may be a motorway"
+
+
+def test_a_position_out_of_the_phones_cache_is_stale_and_coming_home_is_not() -> None:
+    at = np.arange(0.0, 7200.0, 60.0)
+    rng = np.random.default_rng(1)
+    east = np.where(at < 1800.0, 0.0, np.minimum((at - 1800.0) * 10.0, 3000.0)) + rng.normal(0, 6, len(at))
+    of = fixes(at, east, rng.normal(0, 6, len(at)), altitude_m=rng.normal(50, 3, len(at)))
+    cached = take(of, np.where(np.isin(np.arange(len(at)), [60, 61]), 20, np.arange(len(at))))
+    told = replace(cached, at=of.at, received_at=of.received_at)
+    assert flagged(told, "stale_ping").nonzero()[0].tolist() == [60, 61]
+    assert not flagged(told, "teleport").any()
+    home = fixes(at, np.where((at > 2000) & (at < 5000), 900.0, 0.0) + rng.normal(0, 6, len(at)), rng.normal(0, 6, len(at)))
+    assert not flagged(home, "stale_ping").any()
+
+
+def test_two_phones_on_either_side_of_the_fence_contradict_each_other_and_two_beside_each_other_do_not() -> None:
+    one, two = day(every_s=60.0), day(seed=2, every_s=60.0)
+    plan = (Expected(circle(0, 0, 40.0), START, START + 7200.0),)
+    for east, lie in ((0.0, False), (400.0, True)):
+        both = together(one, moved(two, slice(None), east))
+        told = np.array(["two_phones" in why for why in flags(both, POLICY, plan)])
+        there = (both.at >= START + 120) & (both.at < START + 7200)
+        assert told[there].mean() == (1.0 if lie else 0.0)
+        assert not any(flags(both, POLICY)), "without a plan there is no fence that they could stand on either side of"
+
+
+def together(one: Fixes, two: Fixes) -> Fixes:
+    """Two phones of one worker."""
+    both = {
+        name: np.concatenate((getattr(one, name), getattr(two, name)))
+        for name in ("at", "received_at", "lon", "lat", "accuracy_m", "altitude_m", "speed_mps", "heading_deg", "mock", "ping")
+    }
+    source = np.repeat([0, 1], [len(one.at), len(two.at)])
+    return take(Fixes(sources=("w-1", "w-1b"), source=source, **both), np.lexsort((source, both["at"])))
 
 
 def test_no_fixes_have_no_flags() -> None:

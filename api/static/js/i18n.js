@@ -93,7 +93,8 @@ export const TEXTS = {
     },
     flag: {
       mock: "Mock location", teleport: "Impossible speed", frozen: "Frozen coordinates", stale_ping: "Stale repeat",
-      clock_skew: "Clock off", impossible_accuracy: "Impossible accuracy",
+      clock_skew: "Clock off", impossible_accuracy: "Impossible accuracy", jitter_free: "Moves without noise",
+      datum: "Another map datum", two_phones: "Phones disagree",
     },
     coverage: {
       title: "Coverage", time: "Time coverage", visit: "Visit coverage",
@@ -202,7 +203,10 @@ export const TEXTS = {
       poor_accuracy: "精度过低", suspect: "数据不可信", delayed: "可能迟到的数据", silent: "在线但无上报",
     },
     why: { first: "首次判定", late_evidence: "迟到的证据", plan_changed: "计划变更", policy_changed: "策略变更", time_passed: "时间推移" },
-    flag: { mock: "模拟定位", teleport: "速度不可能", frozen: "坐标冻结", stale_ping: "过期重发", clock_skew: "时钟偏差", impossible_accuracy: "精度不可信" },
+    flag: {
+      mock: "模拟定位", teleport: "速度不可能", frozen: "坐标冻结", stale_ping: "过期重发", clock_skew: "时钟偏差", impossible_accuracy: "精度不可信",
+      jitter_free: "移动无误差", datum: "坐标系不符", two_phones: "两部手机不一致",
+    },
     coverage: {
       title: "覆盖率", time: "时间覆盖率", visit: "工单覆盖率", timeHint: "已监测秒数占全部服务秒数的比例", visitHint: "覆盖率不低于 {target} 的工单占比",
       visits: "工单数", unseen: "未监测", byDay: "每日覆盖率与 {target} 目标", causes: "未监测时长（按原因）", hours: "小时", days7: "7 天", days14: "14 天",

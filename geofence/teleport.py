@@ -1,0 +1,111 @@
+"""Teleport: which fixes of one phone lie where nobody could have come from, or gone on from, in the time.
+
+Impossible steps cut a track into stretches, each of which fits itself. Then, in this order:
+
+1. A fault among honest fixes: some brief stretches between two that fit each other go, and those two become one. The fewest first,
+   and among as many those between the longest neighbours, so that what is honest between two faults stays: one wild fix costs one.
+2. A brief stretch at the beginning or the end of the track goes: there is a fix to be wrong, and nothing that it explains.
+3. Long stretches that contradict each other: the one between two that fit each other goes. Of two, those go that never went
+   anywhere: who was carried to a place by a jump has no way there, and who walked has. Both, if neither has: nobody knows which was
+   true.
+
+A track that jumps more than `STRETCHES_MAX` times is no track: none of its brief stretches is believed.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from geofence.evidence import Bools, Floats
+from geofence.likelihood import RAYLEIGH_68
+from geofence.policy import Policy
+
+TRAVEL_M = 250.0
+"""A stretch of track that extends this far shows a way, and not only the noise about one place."""
+FAULTS_MAX = 4
+"""So many brief stretches in a row may be faults that have nothing to do with each other."""
+STRETCHES_MAX = 60
+"""Beyond it one phone reports for two, or a file is played: no fix says which of the places was true."""
+
+Stretch = tuple[int, int]
+"""The first and the last of its fixes, both included; what was found to be a fault may lie between."""
+
+
+def teleported(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, policy: Policy) -> Bools:
+    """Which fixes of one phone, in the order of time and in metres about any place, are where nobody could have been."""
+    error = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m) * (2.0 / RAYLEIGH_68)
+    told = np.zeros(len(at), dtype=bool)
+    way = np.hypot(np.diff(east), np.diff(north)) - error[:-1] - error[1:]
+    jumps = np.flatnonzero(way > policy.teleport_mps * (np.diff(at) + 1.0))
+    if not len(jumps):
+        return told
+    first, last = [0, *(jumps + 1).tolist()], [*jumps.tolist(), len(at) - 1]
+    stretches: list[Stretch] = list(zip(first, last, strict=True))
+
+    def fits(one: Stretch, two: Stretch) -> bool:
+        """Whether somebody gets from the end of one to the beginning of two in time, with two σ for either error and a second for
+        the clocks."""
+        a, b = one[1], two[0]
+        far = float(np.hypot(east[b] - east[a], north[b] - north[a]) - error[a] - error[b])
+        return far <= policy.teleport_mps * float(at[b] - at[a] + 1.0)
+
+    def brief(stretch: Stretch) -> bool:
+        return float(at[stretch[1]] - at[stretch[0]]) <= policy.teleport_lone_s
+
+    def flag(stretch: Stretch) -> None:
+        told[stretch[0] : stretch[1] + 1] = True
+
+    if len(stretches) > STRETCHES_MAX:
+        for stretch in stretches:
+            if brief(stretch):
+                flag(stretch)
+        return told
+    while (found := _fault(stretches, fits, brief)) is not None:
+        begin, end = found
+        for stretch in stretches[begin:end]:
+            flag(stretch)
+        stretches[begin - 1 : end + 1] = [(stretches[begin - 1][0], stretches[end][1])]
+    for edge in (0, -1):
+        if len(stretches) > 1 and brief(stretches[edge]):
+            flag(stretches.pop(edge))
+    for stretch in _contradicting(stretches, fits, east, north, told):
+        flag(stretch)
+    return told
+
+
+def _fault(
+    stretches: list[Stretch], fits: Callable[[Stretch, Stretch], bool], brief: Callable[[Stretch], bool]
+) -> tuple[int, int] | None:
+    """The likeliest fault: brief stretches `[begin, end)` between two that fit each other."""
+    for count in range(1, FAULTS_MAX + 1):
+        found = []
+        for begin in range(1, len(stretches) - count):
+            end = begin + count
+            if all(brief(stretch) for stretch in stretches[begin:end]) and fits(stretches[begin - 1], stretches[end]):
+                around = sum(last - first + 1 for first, last in (stretches[begin - 1], stretches[end]))
+                found.append((around, -begin))
+        if found:
+            begin = -max(found)[1]
+            return begin, begin + count
+    return None
+
+
+def _contradicting(
+    stretches: list[Stretch], fits: Callable[[Stretch, Stretch], bool], east: Floats, north: Floats, told: Bools
+) -> list[Stretch]:
+    """Of long stretches, those that are not to be believed."""
+
+    def fit(a: int, b: int) -> bool:
+        """A stretch that does not exist fits everything."""
+        return a < 0 or b >= len(stretches) or fits(stretches[a], stretches[b])
+
+    found = []
+    for k, (first, last) in enumerate(stretches):
+        rows = np.arange(first, last + 1)[~told[first : last + 1]]
+        before = not fit(k - 1, k) and not (k >= 2 and fit(k - 2, k))
+        after = not fit(k, k + 1) and not (k + 2 < len(stretches) and fit(k, k + 2))
+        between = not fit(k - 1, k) and not fit(k, k + 1)
+        travelled = max(float(np.ptp(east[rows])), float(np.ptp(north[rows]))) >= TRAVEL_M
+        if between or ((before or after) and not travelled):
+            found.append((first, last))
+    return found

@@ -1,0 +1,73 @@
+"""Teleports: what was put where nobody could be is told, and what is honest around it is not."""
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geofence.policy import Policy
+from geofence.teleport import STRETCHES_MAX, teleported
+from tests.engine.worlds import bounded, errors
+
+POLICY = Policy()
+
+
+def stay(count: int, every_s: float, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A phone that never leaves one place, so that nothing but the faults can be told by the way."""
+    at = np.arange(count) * every_s
+    rng = np.random.default_rng(seed)
+    return at, errors(rng, at, 8.0), errors(rng, at, 8.0)
+
+
+def told(at: np.ndarray, east: np.ndarray, north: np.ndarray) -> list[int]:
+    return teleported(at, east, north, np.full(len(at), 12.0), POLICY).nonzero()[0].tolist()  # type: ignore[no-any-return]
+
+
+faults = st.lists(st.tuples(st.integers(0, 199), st.integers(0, 7)), max_size=12, unique_by=lambda fault: fault[0])
+
+
+@bounded
+@given(faults, st.sampled_from([10.0, 60.0, 290.0]), st.integers(0, 50))
+def test_every_wild_fix_is_told_and_no_honest_one(wild: list[tuple[int, int]], every_s: float, seed: int) -> None:
+    """Up to a dozen faults anywhere, neighbours of each other or not, each tens of kilometres off in a direction of its own."""
+    at, east, north = stay(200, every_s, seed)
+    rows = sorted(row for row, _ in wild)
+    apart = [b - a for a, b in pairwise(rows)]
+    if any(gap < 6 for gap in apart) or rows[:1] in ([1], [2], [3]) or rows[-1:] in ([198], [197], [196]):
+        return
+    for k, (row, direction) in enumerate(sorted(wild)):
+        east[row] += 40_000.0 * (k + 1) * np.cos(direction)
+        north[row] += 40_000.0 * (k + 1) * np.sin(direction)
+    assert told(at, east, north) == rows
+
+
+def test_faults_in_a_row_that_contradict_each_other_leave_the_track_alone() -> None:
+    at, east, north = stay(60, 300.0)
+    east[30], east[31], north[32] = 90_000.0, -90_000.0, 90_000.0
+    assert told(at, east, north) == [30, 31, 32]
+
+
+def test_an_honest_fix_between_two_faults_at_one_place_is_honest() -> None:
+    at, east, north = stay(60, 60.0)
+    east[[30, 32]] = 90_000.0
+    assert told(at, east, north) == [30, 32]
+
+
+def test_a_fault_near_the_beginning_costs_no_honest_fix_before_it() -> None:
+    at, east, north = stay(60, 60.0)
+    east[1] = 90_000.0
+    assert told(at, east, north) == [1]
+
+
+def test_two_places_at_which_she_only_ever_was_are_both_doubted() -> None:
+    """Half an hour here, two hours across town, and no way between: nobody knows which was true."""
+    at, east, north = stay(150, 60.0)
+    east[30:] += 20_000.0
+    assert len(told(at, east, north)) == 150
+
+
+def test_a_phone_that_is_everywhere_at_once_is_nowhere() -> None:
+    at, east, north = stay(4 * STRETCHES_MAX, 10.0)
+    east[::2] += 50_000.0
+    assert len(told(at, east, north)) == len(at)
