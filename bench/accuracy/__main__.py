@@ -1,0 +1,65 @@
+"""Scores the engine, and what it is compared with, on visits whose truth is known."""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from bench.accuracy import baselines, page, run
+from bench.accuracy.case import SAMPLINGS
+from geofence.policy import Policy
+
+WORLDS = ("town", "drift")
+TOWN_WORKERS, DRIFT_VISITS = 16, 220
+"""Of one seed and sampling; about as many visits in either world."""
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
+    options.add_argument("--seeds", default="1-3", help="A-B, both included: 1 to 99 are for fitting, from 1000 on for publishing")
+    options.add_argument("--quick", action="store_true", help="one small seed: under a minute on one core")
+    options.add_argument("--worlds", default=",".join(WORLDS), help="town, drift")
+    options.add_argument("--samplings", default=",".join(SAMPLINGS), help=", ".join(SAMPLINGS))
+    options.add_argument("--methods", default="", help="baselines beside the engine: " + ", ".join(METHODS) + ", or all")
+    options.add_argument("--policy", type=Path, help="a JSON file with the fields of a policy that differ from the default's")
+    options.add_argument("--json", type=Path, help="write each visit's errors, truth and answer there, one JSON object a line")
+    options.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    chosen = options.parse_args()
+    seeds = _seeds("1" if chosen.quick else chosen.seeds)
+    worlds, samplings = chosen.worlds.split(","), chosen.samplings.split(",")
+    methods = METHODS if chosen.methods == "all" else tuple(name for name in chosen.methods.split(",") if name)
+    policy = msgspec.json.decode(chosen.policy.read_bytes(), type=Policy) if chosen.policy else Policy()
+    share = 0.6 if chosen.quick else 1.0
+    tasks = [
+        run.Task(
+            world=world,
+            seed=seed,
+            sampling=sampling,
+            size=round(share * (TOWN_WORKERS if world == "town" else DRIFT_VISITS)),
+            policy=policy,
+            methods=methods,
+            keep=chosen.json is not None,
+        )
+        for seed in seeds
+        for world in worlds
+        for sampling in samplings
+    ]
+    began = time.monotonic()
+    with (chosen.json or Path(os.devnull)).open("wb") as kept:
+        rows = run.run(tasks, chosen.processes, kept.write)
+    print(page.summary(rows, worlds, ("engine", *methods)))
+    print(f"\n{len(rows)} answers in {time.monotonic() - began:.0f} s")
+
+
+METHODS = (*baselines.RULES, *baselines.LIBRARIES)
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+if __name__ == "__main__":
+    main()
