@@ -1,60 +1,86 @@
 """replay: makes everything that is derived anew from the evidence, the plans and the policies.
 
+    plans ──▶ chunks of visits, by day and worker ──▶ a crew of processes ──▶ judged and written, a chunk a transaction
+
 Rules kept here:
 
 - What is stored as derived is not believed: rows are deleted and written again, a bounded number of visits a transaction, so that
   readers never see a half-empty database and memory stays small.
 - What people were told survives: history, acknowledgements and cleared alerts are no derived data. An outcome that comes out as it
   was keeps its revision.
-- It may run beside verify; they take turns. A replay that is killed leaves the visits it did not reach in verify's queue.
+- It may run beside verify; they take turns. A replay that is killed, at any point, leaves every visit either as it was or made
+  anew, and those that it did not reach in verify's queue; or it is simply started again.
+- The processes of a replay share the turn, and no visit: what one writes, none of the others does. Only what they tell the live
+  stream goes through a gate, since its readers take the order of its rows for the order of the commits.
 """
 
+import contextlib
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
 
 import psycopg
 from msgspec import Struct
 from psycopg import Connection
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sitewatch import judging
+from sitewatch import crew, judging, verify
+from sitewatch.config import Log
+from sitewatch.crew import Hands
+from sitewatch.progress import Report, shown, silent
 from sitewatch.verify import prepared, writing
 from store import changes, device_states, neighbours, positions, rebuilding, sightings
 from store import policies as stored_policies
-from store.rebuilding import Scope
+from store.journal import Touch
+from store.rebuilding import Planned, Scope
 
 CHUNK = 200
 """Visits, workers or sources a transaction."""
+CHUNK_PLANNED_S = 600 * 3600.0
+"""And of visits not more than this, planned: their evidence is in memory at once, 15 MB of it with a fix every 10 s."""
+TELLING = 7_483_204
+"""Key of the advisory lock of the one who writes what changed."""
 
-Report = Callable[[str, int, int], None]
-"""Told after each chunk: what is being rebuilt, how many are done, how many there are."""
+
+Item = TypeVar("Item")
 
 
 class Done(Struct, frozen=True, kw_only=True):
     """What a replay did."""
 
-    visits: int
-    changed: int
-    failed: int
-    took_s: float
+    visits: int = 0
+    changed: int = 0
+    failed: int = 0
+    took_s: float = 0.0
 
 
-def run(database: str, start: float | None = None, end: float | None = None, worker: str | None = None) -> Done:
-    """Rebuilds with a progress bar: everything, or the visits that start in `[start, end)`, or one worker's."""
-    columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with prepared(psycopg.connect(database, application_name="sitewatch replay")) as connection, Progress(*columns) as progress:
-        tasks = {part: progress.add_task(part, total=None) for part in ("visits", "devices", "positions")}
+def run(
+    database: str,
+    start: float | None = None,
+    end: float | None = None,
+    worker: str | None = None,
+    processes: int | None = None,
+    log: Log | None = None,
+) -> Done:
+    """Rebuilds with a progress bar, on all cores: everything, or the visits that start in `[start, end)`, or one worker's."""
+    count = processes or len(os.sched_getaffinity(0))
+    scope = Scope(start=start, end=end, worker=worker)
+    with prepared(psycopg.connect(database, application_name="sitewatch replay")) as connection, shown() as report:
+        # A new process takes as long to begin as a chunk to judge.
+        count = min(count, rebuilding.count(connection, scope) // CHUNK)
+        if count <= 1:
+            return rebuild(connection, time.time(), scope, report)
+        with crew.together(database, count, log or Log()) as hands:
+            return rebuild(connection, time.time(), scope, report, hands)
 
-        def report(part: str, done: int, total: int) -> None:
-            progress.update(tasks[part], completed=done, total=total)
 
-        return rebuild(connection, time.time(), Scope(start=start, end=end, worker=worker), report)
-
-
-def rebuild(connection: Connection, now: float, scope: Scope | None = None, report: Report | None = None) -> Done:
-    """Rebuilds what `scope` says as of `now`. The connection must be `prepared`."""
-    scope, report = scope or Scope(), report or _silent
+def rebuild(
+    connection: Connection, now: float, scope: Scope | None = None, report: Report = silent, hands: Hands | None = None
+) -> Done:
+    """Rebuilds what `scope` says as of `now`. The connection must be `prepared`; `hands` do the work, by default those here."""
+    scope, hands = scope or Scope(), hands or crew.alone(connection)
     began = time.monotonic()
     with writing(connection):
         if scope.everything:
@@ -62,16 +88,15 @@ def rebuild(connection: Connection, now: float, scope: Scope | None = None, repo
             neighbours.rebuild(connection)
             rebuilding.drop_orphans(connection)
         total = rebuilding.queue(connection, scope, now)
-    visits = changed = failed = 0
-    for chunk in _visits(connection, scope):
-        with writing(connection):
-            told, lost = _judge_anew(connection, chunk, now)
-        visits, changed, failed = visits + len(chunk), changed + told, failed + lost
-        report("visits", visits, total)
+    done = Done()
+    with contextlib.closing(rebuilding.planned(connection, scope)) as visits:
+        for part in hands(partial(_judge_anew, now=now), _chunks(visits)):
+            done = Done(visits=done.visits + part.visits, changed=done.changed + part.changed, failed=done.failed + part.failed)
+            report("visits", done.visits, total)
     if scope.everything:
-        _devices(connection, report)
-        _positions(connection, now, report)
-    return Done(visits=visits, changed=changed, failed=failed, took_s=time.monotonic() - began)
+        _in_parts("devices", device_states.everything(connection), _devices_anew, hands, report)
+        _in_parts("positions", positions.everybody(connection), partial(_positions_anew, now=now), hands, report)
+    return Done(visits=done.visits, changed=done.changed, failed=done.failed, took_s=time.monotonic() - began)
 
 
 def digest(connection: Connection) -> str:
@@ -85,46 +110,65 @@ def digest(connection: Connection) -> str:
     return said.hexdigest()
 
 
-def _judge_anew(connection: Connection, visits: Sequence[str], now: float) -> tuple[int, int]:
-    """Judges visits as if nothing had been derived of them; returns how many came out different, and how many could not be."""
-    before = rebuilding.forget(connection, visits)
-    rules = stored_policies.read(connection)
-    judged, failed, _ = judging.visits(connection, dict.fromkeys(visits, "replay"), rules, now, before)
-    different = {item.visit.id for item in judged if item.outcome != before[item.visit.id].told}
-    workers = judging.follow_visits(connection, judged, now).workers
-    changed = changes.Changed(visits=frozenset(different), workers=workers)
-    if changed:
-        changes.write(connection, changed)
-    return len(different), failed
+def _chunks(visits: Iterator[Planned]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    planned_s = 0.0
+    for visit in visits:
+        if chunk and (len(chunk) == CHUNK or planned_s + visit.planned_s > CHUNK_PLANNED_S):
+            yield chunk
+            chunk, planned_s = [], 0.0
+        chunk.append(visit.id)
+        planned_s += visit.planned_s
+    if chunk:
+        yield chunk
 
 
-def _visits(connection: Connection, scope: Scope) -> Iterator[list[str]]:
-    """The visits of the scope in chunks, in the order of their start."""
-    place = (float("-inf"), "")
-    while chunk := rebuilding.page(connection, scope, place, CHUNK):
-        yield [visit for _, visit in chunk]
-        place = chunk[-1]
+def _in_parts(
+    name: str, items: Sequence[Item], work: Callable[[Connection, Sequence[Item]], int], hands: Hands, report: Report
+) -> None:
+    done = 0
+    for count in hands(work, (items[n : n + CHUNK] for n in range(0, len(items), CHUNK))):
+        done += count
+        report(name, done, len(items))
 
 
-def _devices(connection: Connection, report: Report) -> None:
-    everything = device_states.everything(connection)
-    for n in range(0, len(everything), CHUNK):
-        chunk = everything[n : n + CHUNK]
-        with writing(connection):
-            device_states.forget(connection, [touch.source for touch in chunk])
-            judging.follow_devices(connection, chunk)
-        report("devices", n + len(chunk), len(everything))
+def _judge_anew(connection: Connection, visits: Sequence[str], now: float) -> Done:
+    """Judges visits as if nothing had been derived of them."""
+    with _sharing(connection):
+        before = rebuilding.forget(connection, visits)
+        rules = stored_policies.read(connection)
+        judged, failed, _ = judging.visits(connection, dict.fromkeys(visits, "replay"), rules, now, before)
+        different = {item.visit.id for item in judged if item.outcome != before[item.visit.id].told}
+        workers = judging.follow_visits(connection, judged, now).workers
+        changed = changes.Changed(visits=frozenset(different), workers=workers)
+        if changed:
+            # Held until the commit, so that ids come in the order in which they are seen.
+            connection.execute("select pg_advisory_xact_lock(%s)", [TELLING])
+            changes.write(connection, changed)
+    return Done(visits=len(visits), changed=len(different), failed=failed)
 
 
-def _positions(connection: Connection, now: float, report: Report) -> None:
-    everybody = positions.everybody(connection)
-    for n in range(0, len(everybody), CHUNK):
-        chunk = everybody[n : n + CHUNK]
-        with writing(connection):
-            positions.forget(connection, chunk)
-            positions.refresh(connection, chunk, now)
-        report("positions", n + len(chunk), len(everybody))
+def _devices_anew(connection: Connection, touches: Sequence[Touch]) -> int:
+    with _sharing(connection):
+        device_states.forget(connection, [touch.source for touch in touches])
+        judging.follow_devices(connection, touches)
+    return len(touches)
 
 
-def _silent(part: str, done: int, total: int) -> None:
-    """Tells nobody."""
+def _positions_anew(connection: Connection, workers: Sequence[str], now: float) -> int:
+    with _sharing(connection):
+        positions.forget(connection, workers)
+        positions.refresh(connection, workers, now)
+    return len(workers)
+
+
+@contextlib.contextmanager
+def _sharing(connection: Connection) -> Iterator[None]:
+    """One transaction that writes derived rows, together with others of a replay and without verify: see `verify.writing`."""
+    connection.execute("select pg_advisory_lock_shared(%s)", [verify.WRITERS])
+    try:
+        with connection.transaction():
+            yield
+    finally:
+        with contextlib.suppress(psycopg.OperationalError):
+            connection.execute("select pg_advisory_unlock_shared(%s)", [verify.WRITERS])

@@ -1,6 +1,6 @@
 """Rebuilding: what a replay needs of the database. Which visits, what to forget of them first, and everything derived as text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import LiteralString
 
 from msgspec import Struct
@@ -23,9 +23,23 @@ class Scope(Struct, frozen=True, kw_only=True):
         return self.start is None and self.end is None and self.worker is None
 
 
+class Planned(Struct, frozen=True):
+    """A visit, and how long it was planned to be."""
+
+    id: str
+    planned_s: float
+
+
 WHY = "replay"
 HANDOVER_S = 3600.0
 """A visit that a replay has not reached after this is verify's."""
+ROWS_AT_ONCE = 2000
+
+
+def count(connection: Connection, scope: Scope) -> int:
+    """How many visits the scope has."""
+    row = connection.execute(COUNT, _values(scope)).fetchone()
+    return row[0] if row else 0
 
 
 def queue(connection: Connection, scope: Scope, now: float) -> int:
@@ -33,9 +47,15 @@ def queue(connection: Connection, scope: Scope, now: float) -> int:
     return connection.execute(QUEUE, {**_values(scope), "at": now + HANDOVER_S, "why": WHY}).rowcount
 
 
-def page(connection: Connection, scope: Scope, after: tuple[float, str], limit: int) -> list[tuple[float, str]]:
-    """The next visits behind a place, each with its place: its start and id."""
-    return connection.execute(PAGE, {**_values(scope), "after_at": after[0], "after": after[1], "limit": limit}).fetchall()
+def planned(connection: Connection, scope: Scope) -> Generator[Planned, None, None]:
+    """The visits of the scope as of now, by day, worker and start: evidence lies together by day, and a worker's is read once.
+
+    The server keeps the list, outside of any transaction, until this is closed.
+    """
+    with connection.cursor("planned", withhold=True) as cursor:
+        cursor.itersize = ROWS_AT_ONCE
+        for row in cursor.execute(PLANNED, _values(scope)):
+            yield Planned(*row)
 
 
 def forget(connection: Connection, visits: Sequence[str]) -> dict[str, Stored]:
@@ -74,13 +94,14 @@ select id, to_timestamp(%(at)s), %(why)s from visits where {_IN_SCOPE}
 on conflict (visit) do update set why = due.why
 """
 
-PAGE: LiteralString = f"""
-select extract(epoch from starts_at)::float8, id
+PLANNED: LiteralString = f"""
+select id, extract(epoch from ends_at - starts_at)::float8
 from visits
-where {_IN_SCOPE} and (starts_at, id) > (to_timestamp(%(after_at)s), %(after)s)
-order by starts_at, id
-limit %(limit)s
+where {_IN_SCOPE}
+order by date_bin('1 day', starts_at, '2000-01-01 00:00:00+00'), worker, starts_at, id
 """
+
+COUNT: LiteralString = f"select count(*) from visits where {_IN_SCOPE}"
 
 ORPHANS: tuple[LiteralString, ...] = (
     "delete from outcomes where not exists (select from visits where visits.id = outcomes.visit)",
