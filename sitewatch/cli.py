@@ -3,16 +3,14 @@
 Programs are imported inside their command: `--help` answers at once, and `up` starts each with what it needs alone.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from sitewatch import config, lifeline
+from sitewatch import given, lifeline
 
 app = typer.Typer(
     name="sitewatch",
@@ -22,6 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+# What the commands take that have commands of their own, and their --help, is theirs.
+FORWARD = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 Config = Annotated[
     Path | None,
@@ -63,7 +64,7 @@ def up(
     """
     from sitewatch import up as house
 
-    settings = _settings(config_file)
+    settings = given.settings(config_file)
     fleet = [*(["--workers", str(workers)] if workers else []), *(["--seed", str(seed)] if seed is not None else [])]
     options = house.Options(
         data=data or Path(settings.up.data),
@@ -84,8 +85,8 @@ def migrate(database: Database = None, config_file: Config = None) -> None:
     """
     from store import migrate as migrations
 
-    where = _database(database, _settings(config_file))
-    with _answering():
+    where = given.database(database, given.settings(config_file))
+    with given.answering():
         applied = migrations.apply(where)
     Console().print(f"applied {', '.join(applied)}" if applied else "nothing to do: the schema is current")
 
@@ -109,9 +110,9 @@ def retain(
     if (days is None) != forever:
         raise typer.BadParameter("say either --days N or --forever")
     keep_s = None if days is None else days * 86_400
-    where = _database(database, _settings(config_file))
+    where = given.database(database, given.settings(config_file))
     try:
-        with _answering():
+        with given.answering():
             migrations.retain(where, keep_s, drop_stored=drop_stored)
     except (migrations.WouldDropError, ValueError) as error:
         Console(stderr=True).print(f"Nothing changed: {error}", highlight=False, soft_wrap=True)
@@ -125,6 +126,7 @@ def replay(
     start: Annotated[datetime | None, typer.Option("--from", help="Visits that start at this time (UTC) or later.")] = None,
     end: Annotated[datetime | None, typer.Option("--to", help="Visits that start before this time (UTC).")] = None,
     worker: Annotated[str | None, typer.Option("--worker", help="The visits of one worker.")] = None,
+    processes: Annotated[int | None, typer.Option("--processes", min=1, help="How many work at it. [all cores]")] = None,
     database: Database = None,
     config_file: Config = None,
 ) -> None:
@@ -134,9 +136,9 @@ def replay(
     """
     from sitewatch import replay as program
 
-    where = _database(database, _program_settings(config_file))
-    with _answering():
-        done = program.run(where, _at(start), _at(end), worker)
+    where = given.database(database, given.program_settings(config_file))
+    with given.answering():
+        done = program.run(where, given.moment(start), given.moment(end), worker)
     told = f"{done.visits} visits judged in {done.took_s:.1f} s; {done.changed} came out different"
     Console().print(told if not done.failed else f"{told}; {done.failed} could not be judged, see above", highlight=False)
     raise typer.Exit(1 if done.failed else 0)
@@ -163,11 +165,11 @@ def ingest(
 
     from ingest import main as program
 
-    settings = _program_settings(config_file)
-    where = _database(database, settings), _mqtt(mqtt, settings)
-    given = {name: value for name, value in (("share", share), ("client_id", client_id)) if value is not None}
+    settings = given.program_settings(config_file)
+    where = given.database(database, settings), given.mqtt(mqtt, settings)
+    said = {name: value for name, value in (("share", share), ("client_id", client_id)) if value is not None}
     lifeline.hold()
-    program.run(msgspec.structs.replace(settings.ingest, **given), *where)
+    program.run(msgspec.structs.replace(settings.ingest, **said), *where)
 
 
 @app.command(rich_help_panel="The programs, one by one")
@@ -180,8 +182,8 @@ def verify(database: Database = None, config_file: Config = None) -> None:
     """
     from sitewatch import verify as program
 
-    settings = _program_settings(config_file)
-    where = _database(database, settings)
+    settings = given.program_settings(config_file)
+    where = given.database(database, settings)
     lifeline.hold()
     program.run(where, settings.verify)
 
@@ -199,14 +201,21 @@ def api(
     """
     from api import main as program
 
-    settings = _program_settings(config_file)
-    where = _database(database, settings)
+    settings = given.program_settings(config_file)
+    where = given.database(database, settings)
     lifeline.hold()
     program.run(settings.api, where, host=host, port=port)
 
 
-# What these take, and their --help, is theirs.
-FORWARD = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+@app.command(rich_help_panel="What is stored", context_settings=FORWARD)
+def rejects(context: typer.Context) -> None:
+    """List what could not be taken as evidence, see why, and have it read again after a mend.
+
+    sitewatch rejects list --since 2d
+    """
+    from sitewatch import rejecting as program
+
+    program.app(context.args, prog_name="sitewatch rejects")
 
 
 @app.command(rich_help_panel="Plans and evidence", context_settings=FORWARD)
@@ -241,69 +250,3 @@ def plans(context: typer.Context) -> None:
     from sitewatch import planning as program
 
     program.app(context.args, prog_name="sitewatch plans")
-
-
-def _settings(file: Path | None) -> config.Settings:
-    try:
-        return config.load(file)
-    except config.ConfigError as error:
-        raise typer.BadParameter(str(error), param_hint="configuration") from error
-
-
-def _program_settings(file: Path | None) -> config.Settings:
-    from sitewatch import logs
-
-    settings = _settings(file)
-    logs.configure(settings.log)
-    return settings
-
-
-def _at(time: datetime | None) -> float | None:
-    # Without a zone it is UTC, as the help says; with one it is that moment.
-    return None if time is None else (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    """For commands that a person waits for: a database that does not answer is said in a line, and not tried again."""
-    import psycopg
-
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        Console(stderr=True).print(f"The database cannot be used: {error}", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-def _database(given: str | None, settings: config.Settings) -> str:
-    url = given or settings.database
-    if not url:
-        raise typer.BadParameter(
-            "say which one: postgresql://user:password@host/name; or set SITEWATCH_DATABASE", param_hint="--database"
-        )
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict
-
-    try:
-        conninfo_to_dict(url)
-    except ProgrammingError as error:
-        # Not the text itself, nor libpq's words, which repeat it: a password may stand in it.
-        raise typer.BadParameter(
-            "cannot be read as one: it looks like postgresql://user:password@host:5432/name", param_hint="--database"
-        ) from error
-    return url
-
-
-def _mqtt(given: str | None, settings: config.Settings) -> str:
-    url = given or settings.mqtt
-    if not url:
-        raise typer.BadParameter("say which one: mqtt://host:1883; or set SITEWATCH_MQTT", param_hint="--mqtt")
-    from ingest import link
-
-    try:
-        link.parse(url)
-    except ValueError as error:
-        raise typer.BadParameter(
-            "cannot be read as one: it looks like mqtt://user:password@host:1883", param_hint="--mqtt"
-        ) from error
-    return url

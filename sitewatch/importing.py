@@ -35,7 +35,7 @@ PAST_MIN_AT = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 
 BAD_LINES_SHOWN = 20
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 console = Console(stderr=True)
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from sitewatch import plan_files
 from sitewatch.system import Endpoints, RefusedError, UnreachableError, put_plans
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 console = Console(stderr=True)
 
 

@@ -36,6 +36,8 @@ class Endpoints(Struct, frozen=True, kw_only=True):
     mqtt: str
     token: str | None = None
 
+    database: str | None = None
+
     @classmethod
     def of_ready_file(cls, path: Path) -> "Endpoints":
         try:

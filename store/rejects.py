@@ -123,6 +123,8 @@ class Filter(Struct, frozen=True, kw_only=True):
     start: datetime | None = None
     end: datetime | None = None
     is_open: bool | None = None
+    unread_since: datetime | None = None
+    """Only those that were not read again since this moment."""
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -239,6 +241,7 @@ def _conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
         "start": wanted.start,
         "end": wanted.end,
         "is_open": wanted.is_open,
+        "unread_since": wanted.unread_since,
     }
     values = {name: value for name, value in values.items() if value is not None}
     return [CONDITIONS[name] for name in values], values
@@ -269,6 +272,7 @@ CONDITIONS = {
     "start": "received_at >= %(start)s",
     "end": "received_at < %(end)s",
     "is_open": "(replayed_at is null) = %(is_open)s",
+    "unread_since": "(read_at is null or read_at < %(unread_since)s)",
 }
 
 # Repeats in one batch are one row before they are inserted, and rows go in in the order of their key: two ingestors with the same

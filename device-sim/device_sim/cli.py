@@ -15,7 +15,12 @@ from device_sim.options import Options
 from device_sim.play import Show, describe, opening, resolve, run
 from device_sim.simulate import day as day_of
 
-app = typer.Typer(add_completion=False, rich_markup_mode="rich", no_args_is_help=False)
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="rich",
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 _HELP = """Simulate a fleet: workers who travel and serve, their phones, the homes, what goes wrong; and know the truth.
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sitewatch import cli
+from sitewatch import given
 
 COMMANDS = ["up", "migrate", "retain", "replay", "ingest", "verify", "api", "sim", "import", "plans put"]
+COMMANDS += ["rejects list", "rejects show", "rejects replay"]
 # What takes long to import and nobody needs who asks for help.
 HEAVY = ("fastapi", "psycopg", "numpy", "shapely", "structlog", "paho", "yoyo")
 
@@ -38,6 +39,11 @@ def test_help_has_an_example(command: str) -> None:
     assert done.returncode == 0, done.stderr
     _, _, rest = done.stdout.partition("Usage:")[2].partition("\n")
     assert f"sitewatch {command}" in rest, done.stdout
+
+
+@pytest.mark.parametrize("command", ["sim", "import", "plans put", "rejects list"])
+def test_a_short_h_asks_for_help_too(command: str) -> None:
+    assert f"Usage: sitewatch {command}" in sitewatch(*command.split(), "-h").stdout
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -104,4 +110,4 @@ def test_a_place_that_cannot_be_written_is_said_with_its_option(option: str, tmp
 def test_a_time_with_a_zone_is_that_moment_and_one_without_is_utc() -> None:
     east = datetime(2026, 11, 1, 8, tzinfo=timezone(timedelta(hours=8)))
     bare = datetime(2026, 11, 1)  # noqa: DTZ001 - a person types one like this.
-    assert cli._at(east) == cli._at(bare) == datetime(2026, 11, 1, tzinfo=UTC).timestamp()
+    assert given.moment(east) == given.moment(bare) == datetime(2026, 11, 1, tzinfo=UTC).timestamp()
