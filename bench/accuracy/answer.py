@@ -5,7 +5,7 @@ from msgspec import Struct
 from bench.accuracy.case import GRACE_S, PASSING_S, TOLERANCE_S, Case, Missing
 from device_sim.spans import Span, common, union, without
 from geofence import judge
-from geofence.outcome import Moment, Outcome, Seconds
+from geofence.outcome import Moment, Outcome, Presence, Seconds
 from geofence.policy import Policy
 
 SETTLED_S = 90_000.0
@@ -30,7 +30,7 @@ def engine(case: Case, policy: Policy) -> Answer:
     visit = case.scene.visit
     outcome = judge(case.scene, case.observed, policy, visit.ends_at + SETTLED_S)
     return Answer(
-        on=_on(outcome, case),
+        on=_on(outcome),
         arrived=outcome.arrived_at,
         left=outcome.left_at,
         seconds=outcome.on_site_s,
@@ -59,17 +59,32 @@ def plain(on: list[Span], case: Case) -> Answer:
     )
 
 
-def _on(outcome: Outcome, case: Case) -> list[Span]:
-    """From arrival to departure, less the stretches in between that the engine shows as off or, where it does not know, as such
-    that are longer than the grace and not counted in its best value.
+def _on(outcome: Outcome) -> list[Span]:
+    """From arrival to departure, less the absences in between: as many seconds as the best value for those on site leaves out, the
+    longest absence first, each as far into the unknown beside it as the seconds last.
     """
-    visit = case.scene.visit
     if outcome.arrived_at is None:
         return []
-    end = outcome.left_at.best if outcome.left_at else visit.ends_at + TOLERANCE_S
-    whole = [(outcome.arrived_at.best, end)]
-    off = [(span.start, span.end) for span in outcome.presence if span.state == "off"]
-    return without(whole, [(a, b) for a, b in off if b - a >= GRACE_S])
+    end = outcome.left_at.best if outcome.left_at else outcome.presence[-1].end
+    hull = (outcome.arrived_at.best, end)
+    shown = [(max(span.start, hull[0]), min(span.end, hull[1]), span.state) for span in outcome.presence]
+    shown = [span for span in shown if span[0] < span[1]]
+    left_out_s = hull[1] - hull[0] - outcome.on_site_s.best
+    away: list[Span] = []
+    for k in sorted(range(len(shown)), key=lambda k: shown[k][0] - shown[k][1]):
+        start, stop, state = shown[k]
+        if state != "off" or left_out_s < (stop - start) / 2:
+            continue
+        before_s = _unknown_s(shown, k - 1)
+        after_s = _unknown_s(shown, k + 1)
+        share = min(max(left_out_s - (stop - start), 0.0) / max(before_s + after_s, 1.0), 1.0)
+        away.append((start - share * before_s, stop + share * after_s))
+        left_out_s -= away[-1][1] - away[-1][0]
+    return without([hull], union(away))
+
+
+def _unknown_s(shown: list[tuple[float, float, Presence]], k: int) -> float:
+    return shown[k][1] - shown[k][0] if 0 <= k < len(shown) and shown[k][2] == "unknown" else 0.0
 
 
 def _point(at: float) -> Moment:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench.accuracy import baselines, drift, town
 from bench.accuracy.answer import Answer, engine
-from bench.accuracy.case import Case, Sampling, Truth, World
+from bench.accuracy.case import AWAY, Case, Sampling, Truth, World
 from bench.accuracy.score import Row, row
 from geofence.policy import Policy
 
@@ -24,8 +24,10 @@ class Task(Struct, frozen=True, kw_only=True):
     size: int
     policy: Policy
     methods: tuple[str, ...]
-    keep: bool
+    keep: bool = False
     """Whether truths and answers are wanted beside the rows."""
+    cheats: bool = False
+    """Whether only those visits are wanted in which she was not there, as far as the world can be asked for them."""
 
 
 class Kept(Struct, frozen=True):
@@ -42,7 +44,10 @@ _encode = msgspec.json.Encoder(enc_hook=float).encode
 
 def cases(task: Task) -> list[Case]:
     """The visits of one task."""
-    return list((town if task.world == "town" else drift).cases(task.seed, task.sampling, task.size))
+    if task.world == "drift":
+        behaviours = tuple(sorted(AWAY)) if task.cheats else tuple(drift.BEHAVIOURS)
+        return list(drift.cases(task.seed, task.sampling, task.size, behaviours))
+    return list(town.cases(task.seed, task.sampling, task.size, 1.0 if task.cheats else town.TROUBLE))
 
 
 def work(task: Task) -> tuple[list[Row], bytes]:

@@ -4,6 +4,7 @@ Errors in seconds are answer minus truth. A moment is compared only where truth 
 none is counted. Seconds on site are compared within the plan and the tolerance to both sides of it.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -103,8 +104,8 @@ def row(case: Case, method: str, answer: Answer) -> Row:
         held_arrival=_holds(arrived, truth[0][0]) if arrived else None,
         held_departure=_holds(left, truth[-1][1]) if left else None,
         held_seconds=answer.seconds.lower <= true_s <= answer.seconds.upper if truth else None,
-        width_arrival_s=arrived.latest - arrived.earliest if arrived else None,
-        width_departure_s=left.latest - left.earliest if left else None,
+        width_arrival_s=_width(arrived) if arrived else None,
+        width_departure_s=_width(left) if left else None,
         width_seconds_s=answer.seconds.upper - answer.seconds.lower if truth else None,
         on_share=answer.seconds.best / (visit.ends_at - visit.starts_at),
         verdict=answer.verdict,
@@ -151,7 +152,19 @@ def causes(rows: Iterable[Row]) -> dict[tuple[str, str], float]:
 
 
 def _holds(moment: Moment, at: float) -> bool:
-    return moment.earliest <= at <= moment.latest
+    earliest, latest = _bounds(moment)
+    return earliest <= at <= latest
+
+
+def _width(moment: Moment) -> float:
+    earliest, latest = _bounds(moment)
+    return latest - earliest
+
+
+def _bounds(moment: Moment) -> tuple[float, float]:
+    """A bound that is not known is open: she was there before anybody looked, or is still there."""
+    earliest = -math.inf if moment.earliest is None else moment.earliest
+    return earliest, math.inf if moment.latest is None else moment.latest
 
 
 def _causes(case: Case, answer: Answer) -> dict[str, float]:

@@ -43,6 +43,7 @@ def trackintel_(case: Case) -> Answer:
         return plain([], case)
     fixes = points.reset_index().rename(columns={"t": "tracked_at"}).rename_geometry("geom")
     fixes["user_id"] = 1
+    fixes["tracked_at"] = fixes["tracked_at"].dt.tz_localize("UTC")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # It says of every short track that it found no stay.
         _, found = trackintel.preprocessing.generate_staypoints(
@@ -56,9 +57,8 @@ def trackintel_(case: Case) -> Answer:
 
 def _points(case: Case) -> geopandas.GeoDataFrame:
     fixes = case.observed.fixes
-    times = pandas.to_datetime([datetime.fromtimestamp(at, UTC) for at in fixes.at.tolist()], utc=True)
-    geometry = shapely.points(fixes.lon, fixes.lat)
-    frame = geopandas.GeoDataFrame({"t": times}, geometry=geometry, crs=4326)
+    times = pandas.to_datetime(fixes.at, unit="s").astype("datetime64[ms]")
+    frame = geopandas.GeoDataFrame({"t": times}, geometry=shapely.points(fixes.lon, fixes.lat), crs=4326)
     return frame.drop_duplicates("t").set_index("t")
 
 
@@ -70,4 +70,5 @@ def _within(case: Case, middle: shapely.Point) -> bool:
 
 
 def _span(start: datetime, end: datetime) -> Span:
-    return start.timestamp(), end.timestamp()
+    """Times without a zone are UTC: MovingPandas knows no zones."""
+    return start.replace(tzinfo=UTC).timestamp(), end.replace(tzinfo=UTC).timestamp()

@@ -20,6 +20,7 @@ from device_sim import household, phone, simulate, truth
 from device_sim.feed import Feed, Said
 from device_sim.options import Options
 from device_sim.simulate import Day
+from device_sim.spans import common, seconds, union
 from device_sim.town import DOWNTOWN_M
 from geofence import window
 from geofence.evidence import Check, DeviceEvent, Fixes, Floats, Ints, Observed, Status
@@ -36,9 +37,9 @@ POLICY = Policy()
 CITIES = ("beijing", "helsinki", "mumbai", "new-york", "lisbon")
 
 
-def cases(seed: int, sampling: Sampling, workers: int) -> Iterator[Case]:
-    """Every visit of one day."""
-    day = _day(seed, workers)
+def cases(seed: int, sampling: Sampling, workers: int, trouble: float = TROUBLE) -> Iterator[Case]:
+    """Every visit of one day, of which the share `trouble` does not go as planned."""
+    day = _day(seed, workers, trouble)
     plan = _plan(day)
     homes = _home_side(day, plan)
     for k, worker in enumerate(day.world.workers):
@@ -64,13 +65,28 @@ def cases(seed: int, sampling: Sampling, workers: int) -> Iterator[Case]:
                 faults=told.faults,
                 scene=scene,
                 observed=_cut(heard, homes, scene),
-                truth=Truth(
-                    on_site=told.on_site,
-                    seen_s=told.monitored_s,
-                    expected_s=told.expected_s,
-                    missing=tuple(Missing(gap.start, gap.end, gap.cause) for gap in told.gaps),
-                ),
+                truth=_truth(told, scene),
             )
+
+
+def _truth(told: truth.Truth, scene: Scene) -> Truth:
+    """The simulator's, cut where her other visit to the same home begins to be meant: in the middle between the two plans."""
+    visit, low, high = scene.visit, -math.inf, math.inf
+    for other in scene.others:
+        if other.site == visit.site and other.ends_at <= visit.starts_at:
+            low = max(low, (other.ends_at + visit.starts_at) / 2)
+        elif other.site == visit.site:
+            high = min(high, (visit.ends_at + other.starts_at) / 2)
+    on_site = common(list(told.on_site), [(low, high)])
+    hull = [(on_site[0][0], on_site[-1][1])] if on_site else []
+    expected = union([(visit.starts_at, visit.ends_at), *hull])
+    missing = [Missing(a, b, gap.cause) for gap in told.gaps for a, b in common([(gap.start, gap.end)], expected)]
+    return Truth(
+        on_site=tuple(on_site),
+        seen_s=seconds(expected) - sum(gap.end - gap.start for gap in missing),
+        expected_s=seconds(expected),
+        missing=tuple(missing),
+    )
 
 
 class _Plan(Struct, frozen=True):
@@ -99,9 +115,9 @@ class _HomeSide(Struct, frozen=True):
     statuses: Mapping[str, tuple[Status, ...]]
 
 
-def _day(seed: int, workers: int) -> Day:
+def _day(seed: int, workers: int, trouble: float) -> Day:
     city = CITIES[seed % len(CITIES)]
-    return simulate.day(seed, Options(workers=workers, city=city, day="2026-11-20", trouble=TROUBLE, owntracks=0.0))
+    return simulate.day(seed, Options(workers=workers, city=city, day="2026-11-20", trouble=trouble, owntracks=0.0))
 
 
 def _feed(day: Day, k: int, own: Sequence[int], sampling: Sampling) -> Feed:
