@@ -20,6 +20,7 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
     options.add_argument("--seeds", default="1-3", help="A-B, both included: 1 to 99 are for fitting, from 1000 on for publishing")
     options.add_argument("--quick", action="store_true", help="one small seed: under a minute on one core")
+    options.add_argument("--cheats", action="store_true", help="only visits in which she was not there, and how they are judged")
     options.add_argument("--worlds", default=",".join(WORLDS), help="town, drift")
     options.add_argument("--samplings", default=",".join(SAMPLINGS), help=", ".join(SAMPLINGS))
     options.add_argument("--methods", default="", help="baselines beside the engine: " + ", ".join(METHODS) + ", or all")
@@ -41,6 +42,7 @@ def main() -> None:
             policy=policy,
             methods=methods,
             keep=chosen.json is not None,
+            cheats=chosen.cheats,
         )
         for seed in seeds
         for world in worlds
@@ -49,7 +51,7 @@ def main() -> None:
     began = time.monotonic()
     with (chosen.json or Path(os.devnull)).open("wb") as kept:
         rows = run.run(tasks, chosen.processes, kept.write)
-    print(page.summary(rows, worlds, ("engine", *methods)))
+    print(page.cheats(rows, worlds) if chosen.cheats else page.summary(rows, worlds, ("engine", *methods)))
     print(f"\n{len(rows)} answers in {time.monotonic() - began:.0f} s")
 
 

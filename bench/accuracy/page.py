@@ -24,8 +24,8 @@ def wrongly_verified(rows: Iterable[Row]) -> list[Row]:
 
 
 def wrongly_contradicted(rows: Iterable[Row]) -> list[Row]:
-    """Contradicted, and she was."""
-    return [r for r in rows if r.verdict == "contradicted" and r.true_s >= SERVED_S]
+    """Contradicted, and she was there in the planned time."""
+    return [r for r in rows if r.verdict == "contradicted" and r.planned_there_s >= SERVED_S]
 
 
 def accuracy(rows: Sequence[Row], worlds: Sequence[str], methods: Sequence[str]) -> str:
@@ -85,9 +85,9 @@ def wrongs(rows: Sequence[Row], worlds: Sequence[str]) -> str:
         for sampling in SAMPLINGS:
             own = [r for r in rows if (r.world, r.sampling, r.method) == (world, sampling, "engine")]
             if own:
-                absent = sum(r.true_s < SERVED_S for r in own)
+                absent, there = (sum(r.true_s < SERVED_S for r in own), sum(r.planned_there_s >= SERVED_S for r in own))
                 bad, unjust = len(wrongly_verified(own)), len(wrongly_contradicted(own))
-                lines.append(f"| {world} | {sampling} | {absent} | {bad} | {len(own) - absent} | {unjust} |")
+                lines.append(f"| {world} | {sampling} | {absent} | {bad} | {there} | {unjust} |")
     return "\n".join(lines)
 
 
@@ -126,16 +126,21 @@ def summary(rows: Sequence[Row], worlds: Sequence[str], methods: Sequence[str]) 
     return "\n\n".join(parts)
 
 
-def by_manner(rows: Iterable[Row]) -> str:
-    """Spoofers' verdicts by how they do it."""
-    spoofed = [r for r in rows if r.behaviour in AWAY and r.method == "engine"]
-    lines = [f"| conduct | fixes | visits | {' | '.join(VERDICTS)} |", f"|---|---|--:|{'--:|' * len(VERDICTS)}"]
-    for kind in sorted({(r.behaviour, r.manner) for r in spoofed}):
+def cheats(rows: Sequence[Row], worlds: Sequence[str]) -> str:
+    """What becomes of the visits in which she was elsewhere."""
+    return "\n\n".join((wrongs(rows, worlds), *(by_manner(rows, world) for world in worlds)))
+
+
+def by_manner(rows: Iterable[Row], world: str) -> str:
+    """Verdicts of those who were elsewhere by what they did; who passed through for ten minutes is left out."""
+    own = [r for r in rows if r.behaviour in AWAY and r.method == "engine" and r.world == world and r.true_s < SERVED_S]
+    lines = [f"| {world} | fixes | visits | {' | '.join(VERDICTS)} |", f"|---|---|--:|{'--:|' * len(VERDICTS)}"]
+    for kind in sorted({(r.behaviour, r.manner) for r in own}):
         for sampling in SAMPLINGS:
-            own = [r.verdict for r in spoofed if (r.behaviour, r.manner) == kind and r.sampling == sampling]
-            if own:
+            told = [r.verdict for r in own if (r.behaviour, r.manner) == kind and r.sampling == sampling]
+            if told:
                 name = f"{kind[0]}, {kind[1]}" if kind[1] else kind[0]
-                lines.append(f"| {name} | {sampling} | {len(own)} | {' | '.join(str(own.count(v)) for v in VERDICTS)} |")
+                lines.append(f"| {name} | {sampling} | {len(told)} | {' | '.join(str(told.count(v)) for v in VERDICTS)} |")
     return "\n".join(lines)
 
 

@@ -34,6 +34,8 @@ class Row(Struct, frozen=True, kw_only=True):
     method: str
     planned_s: float
     true_s: float
+    planned_there_s: float
+    """Of the planned time, how long she was on site."""
     true_share: float
     """Of the visit that evidence showed, by the definition."""
     hit_s: float
@@ -94,6 +96,7 @@ def row(case: Case, method: str, answer: Answer) -> Row:
         method=method,
         planned_s=visit.ends_at - visit.starts_at,
         true_s=true_s,
+        planned_there_s=seconds(common(truth, [(visit.starts_at, visit.ends_at)])),
         true_share=case.truth.coverage,
         hit_s=seconds(hit),
         false_s=seconds(answer.on) - seconds(hit),
