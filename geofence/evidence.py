@@ -141,3 +141,5 @@ class Observed(Struct, frozen=True, kw_only=True, eq=False):
     """Of the devices at the visit's site and at its neighbours; `Device.source` says which is whose."""
     statuses: tuple[Status, ...] = ()
     """Of the worker's phones and of those devices."""
+    elsewhen: tuple[tuple[float, float], ...] = ()
+    """Stays of the worker at the visit's site on the same day, as `stays` finds them, in no window of a visit of hers there."""

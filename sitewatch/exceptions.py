@@ -25,10 +25,11 @@ KINDS = {
     "contradicted": _Kind("critical", "The service did not take place here.", "服务没有在此处进行。"),
     "spoof_suspected": _Kind("warning", "Positions look made up. Ask before you conclude.", "定位疑似伪造，请先核实。"),
     "conflicting_evidence": _Kind("warning", "Phone and home contradict each other.", "手机与家中设备的证据互相矛盾。"),
+    "unscheduled": _Kind("warning", "On site at a time for which nothing was planned.", "在计划之外的时间到过现场。"),
     "low_coverage": _Kind("info", "Less was seen than the target asks for.", "监测覆盖率低于目标。"),
 }
 WHILE_RUNNING = ("wrong_site", "spoof_suspected")
-AFTERWARDS = ("no_show", "wrong_site", "spoof_suspected", "conflicting_evidence", "low_coverage")
+AFTERWARDS = ("no_show", "wrong_site", "unscheduled", "spoof_suspected", "conflicting_evidence", "low_coverage")
 
 
 def of(visit: Visit, outcome: Outcome, policy: Policy, now: float) -> list[Alert]:
@@ -43,7 +44,10 @@ def _kinds(visit: Visit, outcome: Outcome, policy: Policy, now: float) -> Iterat
             yield "late"
         yield from (kind for kind in WHILE_RUNNING if kind in findings)
         return
-    if outcome.verdict == "contradicted" and not findings & {"no_show", "wrong_site"}:
+    if "unscheduled" in findings:
+        # She came, at another time: whoever reads that nobody came would blame her for nothing.
+        findings.discard("no_show")
+    if outcome.verdict == "contradicted" and not findings & {"no_show", "wrong_site", "unscheduled"}:
         yield "contradicted"
     yield from (kind for kind in AFTERWARDS if kind in findings)
 

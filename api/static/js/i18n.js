@@ -117,7 +117,7 @@ export const TEXTS = {
     alert: {
       sos: "SOS", no_show: "No-show", late: "Late", wrong_site: "Wrong site", contradicted: "Contradicted",
       spoof_suspected: "Spoofing suspected", conflicting_evidence: "Conflicting evidence", low_coverage: "Low coverage",
-      device_offline: "Device offline", tamper: "Tampering", leak: "Water leak", smoke: "Smoke",
+      device_offline: "Device offline", tamper: "Tampering", leak: "Water leak", smoke: "Smoke", unscheduled: "Unscheduled",
     },
     devices: {
       title: "Devices", none: "No devices yet",
@@ -223,6 +223,7 @@ export const TEXTS = {
     alert: {
       sos: "SOS 呼叫", no_show: "未到场", late: "迟到", wrong_site: "地点错误", contradicted: "不符", spoof_suspected: "疑似伪造定位",
       conflicting_evidence: "证据矛盾", low_coverage: "覆盖率不足", device_offline: "设备离线", tamper: "设备被拆动", leak: "漏水", smoke: "烟雾",
+      unscheduled: "计划外服务",
     },
     devices: {
       title: "设备", none: "还没有设备", noneHint: "通过 PUT /v1/devices/{id} 登记设备，上报的状态会自动显示。", kind: "类型", state: "最近状态", battery: "电量",
