@@ -21,10 +21,11 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.pq import Format
 
-from geofence.evidence import Check, DeviceEvent, Fixes, Ints, Observed, Status
+from geofence.evidence import Check, DeviceEvent, Fixes, Observed, Status
 from geofence.plan import Scene
 from geofence.policy import Policy
 from store import haunts, scenes
+from store.evidence import micros
 from store.haunts import Place
 from store.policies import Policies
 from store.scenes import Staged
@@ -80,17 +81,38 @@ def read(connection: Connection, visits: Sequence[str], policies: Policies) -> l
 
 
 def read_fixes(connection: Connection, spans: Sequence[Span]) -> dict[int, Fixes]:
-    """The fixes of each owner that has any."""
-    if not spans:
+    """The fixes of each owner that has any. What several want of a source is read once, and they share its memory, read only."""
+    stretches, place_of = _stretches(spans)
+    if not stretches:
         return {}
-    values = {**_columns(spans), **_bounds(spans)}
-    found: dict[int, list[tuple[str, Any]]] = defaultdict(list)
+    tracks: dict[int, _Track] = {}
     with connection.cursor(binary=True) as cursor:
         for name in _ELEMENTS:
             cursor.adapters.register_loader(cursor.adapters.types[name].array_oid, _Raw)
-        for owner, source, *columns in cursor.execute(FIXES, values):
-            found[owner].append((source, columns))
+        for place, *arrays in cursor.execute(FIXES, {**_columns(stretches), **_bounds(stretches)}):
+            tracks[place] = _track(arrays)
+    found: dict[int, list[tuple[str, _Track]]] = defaultdict(list)
+    for span, place in zip(spans, place_of, strict=True):
+        if place in tracks:
+            part = _within(tracks[place], span)
+            if len(part.at_us):
+                found[span.owner].append((span.source, part))
     return {owner: _fixes(sorted(parts, key=lambda part: part[0])) for owner, parts in found.items()}
+
+
+def _stretches(spans: Sequence[Span]) -> tuple[list[Span], list[int]]:
+    """Spans of one source that overlap as one stretch, owned by its own place in the list; and the place of each span's stretch."""
+    stretches: list[Span] = []
+    place_of = [0] * len(spans)
+    for n in sorted(range(len(spans)), key=lambda n: (spans[n].source, spans[n].from_at)):
+        span = spans[n]
+        last = stretches[-1] if stretches else None
+        if last is not None and last.source == span.source and span.from_at <= last.to_at:
+            stretches[-1] = Span(last.owner, last.source, last.from_at, max(last.to_at, span.to_at))
+        else:
+            stretches.append(Span(len(stretches), span.source, span.from_at, span.to_at))
+        place_of[n] = len(stretches) - 1
+    return stretches, place_of
 
 
 class _Raw(Loader):
@@ -116,20 +138,54 @@ _KINDS = (_TIME, _TIME, _KEY, _DEGREES, _DEGREES, _NUMBER, _NUMBER, _NUMBER, _NU
 _EPOCH_US = 946_684_800_000_000
 
 
-def _fixes(parts: Sequence[tuple[str, Any]]) -> Fixes:
-    """The fixes of one owner out of the columns of each of her sources, which come in the order of their names."""
-    lengths = [(len(columns[0]) - _HEADER_BYTES) // _TIME.itemsize for _, columns in parts]
+class _Track(Struct, frozen=True, eq=False):
+    """Fixes of one source, in the order of (at, identity)."""
+
+    at_us: NDArray[np.int64]
+    """PostgreSQL's microseconds since 2000."""
+    numbers: Sequence[NDArray[Any]]
+    """Those of `Fixes` from `at` to `ping`, in their order."""
+    modes: list[str | None] | None
+
+
+def _track(arrays: Sequence[Any]) -> _Track:
+    at_us, received_us, identity, *rest = (_values(array, kind) for array, kind in zip(arrays, _KINDS, strict=False))
+    modes = arrays[-1]
+    numbers = [_seconds(at_us), _seconds(received_us), *rest]
+    if np.any(np.diff(at_us) <= 0):
+        # Nothing promises the order in which rows are gathered, but they nearly always come as the index has them.
+        order = np.lexsort((identity, at_us))
+        at_us, numbers = at_us[order], [column[order] for column in numbers]
+        modes = modes and [modes[n] for n in order.tolist()]
+    for column in numbers:
+        column.setflags(write=False)
+    return _Track(at_us, numbers, modes)
+
+
+def _within(track: _Track, span: Span) -> _Track:
+    first, last = np.searchsorted(track.at_us, [micros(span.from_at), micros(span.to_at)]).tolist()
+    modes = track.modes and track.modes[first:last]
+    return _Track(track.at_us[first:last], [column[first:last] for column in track.numbers], modes)
+
+
+def _fixes(parts: Sequence[tuple[str, _Track]]) -> Fixes:
+    """The fixes of one owner out of those of each of her sources, which come in the order of their names."""
+    lengths = [len(part.at_us) for _, part in parts]
     source = np.repeat(np.arange(len(parts)), lengths)
-    at, received_at, identity, *rest = (
-        np.concatenate([_values(columns[n], kind) for _, columns in parts]) for n, kind in enumerate(_KINDS)
-    )
-    order = np.lexsort((identity, source, at))
-    lon, lat, accuracy_m, altitude_m, speed_mps, heading_deg, mock, ping = (column[order] for column in rest)
+    numbers = parts[0][1].numbers
+    named = any(part.modes and any(part.modes) for _, part in parts)
+    modes = [mode for _, part in parts for mode in part.modes or [None] * len(part.at_us)] if named else []
+    if len(parts) > 1:
+        order = np.lexsort((source, np.concatenate([part.at_us for _, part in parts])))
+        source = source[order]
+        numbers = [np.concatenate(column)[order] for column in zip(*(part.numbers for _, part in parts), strict=True)]
+        modes = [modes[n] for n in order.tolist()] if named else []
+    at, received_at, lon, lat, accuracy_m, altitude_m, speed_mps, heading_deg, mock, ping = numbers
     return Fixes(
         sources=tuple(source for source, _ in parts),
-        source=source[order],
-        at=_seconds(at[order]),
-        received_at=_seconds(received_at[order]),
+        source=source,
+        at=at,
+        received_at=received_at,
         lon=lon,
         lat=lat,
         accuracy_m=accuracy_m,
@@ -138,7 +194,7 @@ def _fixes(parts: Sequence[tuple[str, Any]]) -> Fixes:
         heading_deg=heading_deg,
         mock=mock,
         ping=ping,
-        mode=_modes([columns[-1] for _, columns in parts], lengths, order),
+        mode=tuple(modes),
     )
 
 
@@ -147,17 +203,9 @@ def _values(array: bytes, kind: np.dtype[np.void]) -> NDArray[Any]:
     return values.astype(np.float64 if kind in (_DEGREES, _NUMBER) else values.dtype.newbyteorder("="))
 
 
-def _modes(parts: Sequence[list[str | None] | None], lengths: Sequence[int], order: Ints) -> tuple[str | None, ...]:
-    """The modes in the given order; nothing when no fix names one, as of most phones."""
-    if not any(parts):
-        return ()
-    modes = [mode for part, length in zip(parts, lengths, strict=True) for mode in part or [None] * length]
-    return tuple(modes[n] for n in order.tolist())
-
-
-def _seconds(micros: NDArray[np.int64]) -> NDArray[np.float64]:
+def _seconds(us: NDArray[np.int64]) -> NDArray[np.float64]:
     """PostgreSQL's microseconds since 2000 as seconds since 1970: one division, so that they equal the floats that came in."""
-    return (micros.astype(np.int64) + _EPOCH_US) / 1e6
+    return (us + _EPOCH_US) / 1e6
 
 
 _EMPTY = np.empty(0)
@@ -237,7 +285,7 @@ where source = span.source and at >= to_timestamp(span.from_at) and at < to_time
 
 # One row a span, its columns as arrays: those of _KINDS, in which a null would break the width, and the modes if there are any.
 FIXES: LiteralString = f"""
-select span.owner, span.source, said.at, said.received_at, said.identity, said.lon, said.lat, said.accuracy_m, said.altitude_m,
+select span.owner, said.at, said.received_at, said.identity, said.lon, said.lat, said.accuracy_m, said.altitude_m,
        said.speed_mps, said.heading_deg, said.mock, said.ping, said.mode
 from {_SPANS}
 cross join lateral (
