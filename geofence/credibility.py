@@ -58,6 +58,8 @@ CLOCK_INTERVALS = 3.0
 """A phone that sends with each report the one before is late by one interval, and by more when a message is lost."""
 SMOOTH_M = 0.1
 """Off the line between its neighbours by less than this: the noise of any receiver that moves is tens of times larger."""
+SMOOTH_S = 1200.0
+"""And for so long: a few minutes of it may be a motorway, or a phone that fills a gap between two fixes with a line."""
 DATUM_STAY_S = 600.0
 """A stay at the shifted place must last this long to be one: a site has six such places around it, and a walk may lead past."""
 DATUM_NEAR_M = (30.0, 75.0)
@@ -143,7 +145,7 @@ def _metres(fixes: Fixes, own: Ints) -> tuple[Floats, Floats]:
 
 
 def _frozen(at: Floats, east: Floats, north: Floats, policy: Policy) -> Bools:
-    return _long_runs(at, np.hypot(np.diff(east), np.diff(north)) <= policy.frozen_m, policy)
+    return _long_runs(at, np.hypot(np.diff(east), np.diff(north)) <= policy.frozen_m, policy.frozen_fixes, policy.frozen_s)
 
 
 def _smooth(at: Floats, east: Floats, north: Floats, policy: Policy) -> Bools:
@@ -158,15 +160,15 @@ def _smooth(at: Floats, east: Floats, north: Floats, policy: Policy) -> Bools:
     between = (off <= SMOOTH_M) & moves[:-1] & moves[1:]
     # A step belongs to the line if the fix at either of its ends lies on it.
     steps = np.concatenate((between, [False])) | np.concatenate(([False], between))
-    return _long_runs(at, steps, policy)
+    return _long_runs(at, steps, policy.frozen_fixes, SMOOTH_S)
 
 
-def _long_runs(at: Floats, joined: Bools, policy: Policy) -> Bools:
+def _long_runs(at: Floats, joined: Bools, fixes_min: int, span_s: float) -> Bools:
     """The fixes in runs of joined steps that are long enough, in fixes and in time, to be no coincidence."""
     run = np.concatenate(([0], np.cumsum(~joined)))
     first = np.searchsorted(run, run, side="left")
     last = np.searchsorted(run, run, side="right") - 1
-    return (last - first + 1 >= policy.frozen_fixes) & (at[last] - at[first] >= policy.frozen_s)
+    return (last - first + 1 >= fixes_min) & (at[last] - at[first] >= span_s)
 
 
 def _stale(fixes: Fixes, own: Ints, east: Floats, north: Floats) -> Bools:

@@ -156,7 +156,7 @@ def test_a_way_without_noise_is_made_up_and_a_noisy_one_is_not() -> None:
     rng = np.random.default_rng(1)
     assert flagged(fixes(at, at * 8.0, at * 3.0), "jitter_free").all()
     assert not flagged(fixes(at, at * 8.0 + rng.normal(0, 2, len(at)), at * 3.0), "jitter_free").any()
-    assert not flagged(fixes(at[:15], at[:15] * 8.0, 0.0 * at[:15]), "jitter_free").any(), "seven minutes may be a motorway"
+    assert not flagged(fixes(at[:40], at[:40] * 8.0, 0.0 * at[:40]), "jitter_free").any(), "19 minutes may be a motorway"
 
 
 def test_a_position_out_of_the_phones_cache_is_stale_and_coming_home_is_not() -> None:
