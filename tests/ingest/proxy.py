@@ -1,9 +1,10 @@
 """A TCP proxy that a test can cut: between ingest and a broker or a database, with what goes wrong decided by a rule."""
 
 import contextlib
+import random
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 Rule = Callable[[bytes], bool]
 
@@ -22,6 +23,8 @@ class Proxy:
         self.flowing = threading.Event()
         """Cleared, the connections stay open and nothing comes through, as in a tunnel."""
         self.flowing.set()
+        self.slicing = False
+        """Everything comes through in small pieces, each a segment of its own."""
         self.swallowed = 0
         self.refused = 0
         self._listener: socket.socket | None = None
@@ -43,6 +46,12 @@ class Proxy:
         self._listener.close()
         self.cut()
 
+    def freeze(self) -> None:
+        """Nothing comes through the connections that there are, ever again, and they stay open. New ones flow."""
+        frozen, self.flowing = self.flowing, threading.Event()
+        self.flowing.set()
+        frozen.clear()
+
     def cut(self) -> None:
         with self._lock:
             pairs, self._pairs = self._pairs, []
@@ -56,15 +65,21 @@ class Proxy:
         while True:
             try:
                 client, _ = listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
                 return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                client.close()
+                continue
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._pairs.append((client, server))
-            threading.Thread(target=self._forward, args=(client, server, True), daemon=True).start()
-            threading.Thread(target=self._forward, args=(server, client, False), daemon=True).start()
+            for ends in ((client, server, True), (server, client, False)):
+                threading.Thread(target=self._forward, args=(*ends, self.flowing), daemon=True).start()
 
-    def _forward(self, source: socket.socket, target: socket.socket, from_client: bool) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket, from_client: bool, flowing: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while content := source.recv(65_536):
                 if from_client and self.refuse(content):
@@ -77,8 +92,17 @@ class Proxy:
                     target.sendall(content)
                     target.recv(1)
                     break
-                self.flowing.wait()
-                target.sendall(content)
+                flowing.wait()
+                for piece in _pieces(content) if self.slicing else (content,):
+                    target.sendall(piece)
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+def _pieces(content: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(content):
+        size = random.randint(1, 97)
+        yield content[at : at + size]
+        at += size

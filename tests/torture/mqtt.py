@@ -1,0 +1,122 @@
+"""The least of MQTT 3.1.1 that a simulated phone needs: QoS 1 both ways, on asyncio, thousands of messages a second.
+
+A client of our own, because the judge should not lean on the library that is under test, and because phones here do what no
+library lets them: break off in the middle, send the same number twice, say things again in other words.
+
+    closed ──open──▶ greeting ──CONNACK──▶ open ──lost──▶ closed
+"""
+
+import asyncio
+from typing import Protocol, cast
+
+CONNACK, PUBLISH, PUBACK, SUBACK = 0x20, 0x30, 0x40, 0x90
+MIDS = 65_535
+
+
+class Listener(Protocol):
+    """Whoever holds the line."""
+
+    def opened(self) -> None: ...
+    def acknowledged(self, mid: int) -> None: ...
+    def heard(self, topic: str, payload: bytes) -> None: ...
+    def lost(self) -> None: ...
+
+
+class Line(asyncio.Protocol):
+    """One connection to the broker. Everything after `lost` is for nothing."""
+
+    def __init__(self, client_id: str, topics: tuple[str, ...], listener: Listener) -> None:
+        self._client_id = client_id
+        self._topics = topics
+        self._listener = listener
+        self._got = bytearray()
+        self._transport: asyncio.Transport | None = None
+
+    @classmethod
+    async def open(cls, port: int, client_id: str, topics: tuple[str, ...], listener: Listener) -> "Line":
+        """Connects; `opened` is called when the broker has agreed. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        _, line = await loop.create_connection(lambda: cls(client_id, topics, listener), "127.0.0.1", port)
+        return line
+
+    def publish(self, mid: int, topic: str, payload: bytes) -> None:
+        self._send(0x32, _text(topic) + mid.to_bytes(2, "big") + payload)
+
+    def abort(self) -> None:
+        """As when the network goes: nothing that was under way arrives, and nobody says goodbye."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What asyncio calls -----------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        # Clean session, no keepalive: who lives is for the test to decide.
+        self._send(0x10, b"\x00\x04MQTT\x04\x02\x00\x00" + _text(self._client_id))
+
+    def data_received(self, data: bytes) -> None:
+        self._got += data
+        at = 0
+        while (packet := _packet(self._got, at)) is not None:
+            first, begin, end = packet
+            self._handle(first, bytes(self._got[begin:end]))
+            at = end
+        del self._got[:at]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._listener.lost()
+
+    # Helpers ----------------------------------------------------------------------------------------------------------------
+
+    def _handle(self, first: int, body: bytes) -> None:
+        kind = first & 0xF0
+        if kind == PUBACK:
+            self._listener.acknowledged(int.from_bytes(body[:2], "big"))
+        elif kind == PUBLISH:
+            length = int.from_bytes(body[:2], "big")
+            topic, rest = body[2 : 2 + length].decode(), body[2 + length :]
+            if first & 0x06:
+                self._send(PUBACK, rest[:2])
+                rest = rest[2:]
+            self._listener.heard(topic, rest)
+        elif kind == CONNACK:
+            if body[1]:
+                self.abort()
+            elif self._topics:
+                self._send(0x82, b"\x00\x01" + b"".join(_text(topic) + b"\x01" for topic in self._topics))
+            else:
+                self._listener.opened()
+        elif kind == SUBACK:
+            self._listener.opened()
+
+    def _send(self, first: int, body: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(bytes([first]) + _length(len(body)) + body)
+
+
+def _text(text: str) -> bytes:
+    raw = text.encode()
+    return len(raw).to_bytes(2, "big") + raw
+
+
+def _length(size: int) -> bytes:
+    digits = bytearray()
+    while True:
+        size, digit = divmod(size, 128)
+        digits.append(digit | (0x80 if size else 0))
+        if not size:
+            return bytes(digits)
+
+
+def _packet(got: bytearray, at: int) -> tuple[int, int, int] | None:
+    """The first byte of the packet at `at`, and where its body begins and ends; None where it is not whole yet."""
+    size, shift, begin = 0, 0, at + 1
+    while begin < len(got):
+        digit = got[begin]
+        begin += 1
+        size |= (digit & 0x7F) << shift
+        shift += 7
+        if not digit & 0x80:
+            return (got[at], begin, begin + size) if begin + size <= len(got) else None
+    return None

@@ -1,0 +1,265 @@
+"""The storm: everything is killed, cut, stalled and sliced while a fleet talks. In the end nothing is lost or there twice.
+
+    begin ──▶ faults, one after the other, each with work in flight ──▶ heal ──▶ count once more in the calm ──▶ judge ──▶ compare
+
+What is looked at on the way: whether a receipt is true in the moment in which it arrives, whether the counts of every heartbeat add
+up, and whether the broker dropped anything.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+from msgspec import Struct, field
+
+from tests.torture import judge, twin
+from tests.torture.house import House, until
+from tests.torture.judge import Blackout, Findings
+from tests.torture.phones import Fleet
+from tests.torture.plan import Fault, Options, Plan
+from tests.torture.script import DAY_S, day_of, plans
+from tests.torture.watch import Watch
+
+HEAL_S = 120.0
+IN_FLIGHT_S = 20.0
+"""How long a fault waits for something to be in flight."""
+UNSAVED_S = 5.0
+"""A killed broker may have lost what it took so long before: it saves once a second, when the machine lets it."""
+FORGOTTEN_S = 60.0
+"""A broker that forgets its sessions loses what was queued for them, however old, and what comes until they are there again."""
+CALM = 300
+
+Say = Callable[[str], None]
+
+
+class Report(Struct):
+    """What a storm came to."""
+
+    options: Options
+    landed: Counter[str] = field(default_factory=Counter)
+    idle: Counter[str] = field(default_factory=Counter)
+    """Faults that struck while nothing was in flight: they prove nothing and are not counted."""
+    rate: float = 0.0
+    messages: int = 0
+    took_s: float = 0.0
+    healed_s: float = 0.0
+    findings: Findings = field(default_factory=Findings)
+    digests: twin.Digests | None = None
+    wrong: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return not self.wrong and not self.findings.complaints and self.digests is not None and self.digests.equal
+
+    def lines(self) -> list[str]:
+        landed = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.landed.items()))
+        missed = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.idle.items()))
+        return [
+            f"landed with work in flight: {landed}" + (f"; in an idle moment: {missed}" if missed else ""),
+            f"{self.messages:,} messages published, new reports at {self.rate:,.0f}/s;"
+            f" storm {self.took_s:.0f} s, healed {self.healed_s:.1f} s later",
+            *self.findings.lines(),
+            *self.notes,
+            *(self.digests.lines() if self.digests else []),
+            *(f"WRONG: {what}" for what in self.wrong),
+            "GOOD" if self.good else f"NOT GOOD; again with: {self.options.command()}",
+        ]
+
+
+async def run(options: Options, folder: Path, say: Say) -> Report:
+    """Draws the plan, prints it, does it, and judges."""
+    plan = Plan.draw(options)
+    say(str(plan))
+    report = Report(options)
+    house = House(folder, options.ingestors)
+    try:
+        await _Storm(plan, house, report, say).play()
+    finally:
+        house.end()
+    return report
+
+
+class _Storm:
+    def __init__(self, plan: Plan, house: House, report: Report, say: Say) -> None:
+        self.plan, self.house, self.report, self.say = plan, house, report, say
+        self.options = plan.options
+        self.rng = random.Random(plan.options.seed + 1)
+        self.day = float(int(time.time()) // 3600 * 3600 - 86_400 - DAY_S)
+        self.watch = Watch(house)
+        # The day is as long as the run will probably be, so that visits lie where reports do.
+        guess_s = max(60.0 * self.options.minutes, 4.0 + 0.6 * len(plan.faults))
+        each = int(guess_s * self.options.rate * 0.9 / self.options.phones)
+        scripts = day_of(self.options.seed, self.options.phones, self.day, max(0.01, DAY_S / each), each // 2)
+        self.fleet = Fleet(house.port, scripts, self.options.judged, self.watch.spot)
+        self.blackouts: list[Blackout] = []
+        self.mending: set[asyncio.Task[None]] = set()
+
+    async def play(self) -> None:
+        await self.house.begin(plans(self.options.judged, self.options.phones, self.day))
+        await self.watch.begin()
+        await self.fleet.begin()
+        self.fleet.talk(self.options.rate)
+        began = time.monotonic()
+        for number, fault in enumerate(self.plan.faults, 1):
+            await asyncio.sleep(fault.after_s)
+            await self._strike(fault)
+            if number % 50 == 0:
+                self.say(f"{number} of {len(self.plan.faults)} faults, {self.fleet.messages_total:,} messages")
+        await asyncio.sleep(max(0.0, 60 * self.options.minutes - (time.monotonic() - began)))
+        self.report.took_s = time.monotonic() - began
+        self.report.rate = self.fleet.reports_total / self.fleet.talking_s
+        await self._heal()
+        await self._count_in_the_calm()
+        await self._end()
+
+    # Faults -----------------------------------------------------------------------------------------------------------------
+
+    async def _strike(self, fault: Fault) -> None:
+        verb, _, what = fault.kind.partition(" ")
+        match verb:
+            case "kill" | "forget":
+                part = self.house.ingestors[fault.which % len(self.house.ingestors)] if what == "ingest" else what
+                await self._kill(fault, "broker" if verb == "forget" else part)
+            case "lose":
+                await self._lose_commit(fault)
+            case "cut":
+                busy = await self._in_flight()
+                if what == "phones":
+                    busy = self.fleet.cut(0.5, self.rng) and busy
+                else:
+                    (self.house.to_broker if what == "broker" else self.house.to_database).cut()
+                self._landed(fault, busy)
+            case "stall":
+                busy = await self._in_flight()
+                proxy = self.house.to_broker if what == "broker" else self.house.to_database
+                proxy.flowing.clear()
+                self._landed(fault, busy)
+                self._after(fault.for_s, proxy.flowing.set)
+            case "slice":
+                busy = await self._in_flight()
+                for proxy in (self.house.to_broker, self.house.to_database):
+                    proxy.slicing = True
+                    self._after(fault.for_s, lambda proxy=proxy: setattr(proxy, "slicing", False))  # type: ignore[misc]
+                self._landed(fault, busy)
+
+    async def _kill(self, fault: Fault, part: str) -> None:
+        with contextlib.suppress(TimeoutError):
+            await until(lambda: self.house.answers(part), f"{part} is not up", IN_FLIGHT_S)
+        busy = await self._in_flight() and self.house.alive(part)
+        if part == "verify":
+            busy = busy and await self.watch.verify_busy()
+        if fault.kind == "forget sessions":
+            self.house.forget()
+            self.blackouts.append(Blackout(time.time() - FORGOTTEN_S, time.time() + FORGOTTEN_S))
+        else:
+            self.house.kill(part)
+        if fault.kind == "kill broker":
+            self.blackouts.append(Blackout(time.time() - UNSAVED_S, time.time() + 1.0))
+        self._landed(fault, busy)
+        self._after(fault.for_s, lambda: self.house.start(part))
+
+    async def _lose_commit(self, fault: Fault) -> None:
+        """The answer to the next COMMIT of an ingestor never arrives, and the connection is gone with it."""
+        proxy = self.house.to_database
+        before = proxy.swallowed
+        hits = iter([True])
+        proxy.swallow_answer_to = lambda content: b"COMMIT" in content and next(hits, False)
+        busy = await self._in_flight()
+        with contextlib.suppress(TimeoutError):
+            await until(lambda: proxy.swallowed > before, "no COMMIT came by", IN_FLIGHT_S)
+        self._landed(fault, busy and proxy.swallowed > before)
+
+    async def _in_flight(self) -> bool:
+        """Waits until reports are said and not receipted, while somebody could receipt them."""
+        with contextlib.suppress(TimeoutError):
+            await until(lambda: self.fleet.outstanding > 0, "nobody says anything", IN_FLIGHT_S)
+        return self.fleet.outstanding > 0
+
+    def _landed(self, fault: Fault, busy: bool) -> None:
+        (self.report.landed if busy else self.report.idle)[fault.kind] += 1
+
+    def _after(self, seconds: float, act: Callable[[], None]) -> None:
+        async def wait() -> None:
+            await asyncio.sleep(seconds)
+            act()
+
+        task = asyncio.create_task(wait())
+        self.mending.add(task)
+        task.add_done_callback(self.mending.discard)
+
+    # Afterwards -------------------------------------------------------------------------------------------------------------
+
+    async def _heal(self) -> None:
+        """Nothing new is said any more, everything is up, and what is owed gets through."""
+        began = time.monotonic()
+        self.fleet.talk(0)
+        await asyncio.gather(*self.mending)
+        for part in self.house.parts:
+            await until(lambda part=part: self.house.answers(part), f"{part} is not back")  # type: ignore[misc]
+        try:
+            await until(lambda: self.fleet.outstanding == 0, "reports have no receipt", HEAL_S)
+        except TimeoutError as error:
+            self.report.wrong.append(f"{error}: {self.fleet.outstanding} of them")
+        # What does not count has no receipt: it is through when a second has brought nothing new.
+        stored = -1
+        with psycopg.connect(self.house.database, autocommit=True) as connection:
+            while stored != (stored := judge.rows(connection)):  # noqa: ASYNC110 - nobody could tell us.
+                await asyncio.sleep(1.0)
+        self.report.healed_s = time.monotonic() - began
+
+    async def _count_in_the_calm(self) -> None:
+        """Once nothing is killed any more, received = stored + duplicate + rejected + ignored, to the last one."""
+        for part in self.house.ingestors:
+            if self.house.stop(part):
+                self.report.wrong.append(f"{part} did not stop cleanly")
+        for part in self.house.ingestors:
+            self.house.start(part)
+            await until(lambda part=part: self.house.answers(part), f"{part} is not back")  # type: ignore[misc]
+        with psycopg.connect(self.house.database, autocommit=True) as connection:
+            before = judge.rows(connection)
+            said, published = self.fleet.reports_total, self.fleet.elements_total
+            self.fleet.talk(CALM)
+            await asyncio.sleep(1.0)
+            self.fleet.talk(0)
+            with contextlib.suppress(TimeoutError):
+                await until(lambda: self.fleet.outstanding == 0, "reports have no receipt", HEAL_S)
+            await asyncio.sleep(0.5)
+            for part in self.house.ingestors:
+                if self.house.stop(part):
+                    self.report.wrong.append(f"{part} did not stop cleanly")
+            told = await self.watch.totals()
+            new = judge.rows(connection) - before
+        fresh = self.fleet.reports_total - said
+        self.report.notes.append(
+            f"in the calm: {fresh} new reports; received {told['received']} = stored {told['stored']}"
+            f" + duplicate {told['duplicate']} + rejected {told['rejected']} + ignored {told['ignored']}; {new} new rows"
+        )
+        if told["received"] != told["stored"] + told["duplicate"] + told["rejected"] + told["ignored"]:
+            self.report.wrong.append("what was received in the calm does not add up")
+        # What is ignored are our own receipts, which a shared subscription brings back to the ingestors.
+        published = self.fleet.elements_total - published
+        if told["stored"] != new or told["received"] - told["ignored"] != published:
+            self.report.wrong.append(f"in the calm {new} rows were new and {published} reports published; ingest says {dict(told)}")
+
+    async def _end(self) -> None:
+        await self.fleet.end()
+        await self.watch.end()
+        if self.house.stop("verify"):
+            self.report.wrong.append("verify did not stop cleanly")
+        self.report.messages = self.fleet.messages_total
+        self.report.wrong += self.watch.wrong
+        self.report.notes += self.watch.notes()
+        with psycopg.connect(self.house.database, autocommit=True) as connection:
+            self.report.findings = judge.judge(connection, self.fleet, self.blackouts)
+            stored = judge.rows(connection)
+        if self.watch.stored_told > stored:
+            self.report.wrong.append(f"ingestors say that they stored {self.watch.stored_told} rows, and there are {stored}")
+        twins = self.house.url("twin")
+        await asyncio.to_thread(self.house.create, twins)
+        self.report.digests = await asyncio.to_thread(twin.compare, self.house.database, twins, time.time())
