@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from api import (
@@ -25,6 +25,7 @@ from api import (
     positions,
     probes,
     problem,
+    query,
     rejects,
     sites,
     visits,
@@ -74,7 +75,7 @@ def create(settings: Settings, url: str) -> FastAPI:
     app.state.hub = Hub(url, settings.stream_bytes_max, settings.stream_resume_rows_max)
     app.state.metrics = Metrics()
     for part in PARTS:
-        app.include_router(part.router)
+        app.include_router(part.router, dependencies=[Depends(query.refuse_unknown)])
     app.mount("/static", pages.Files(directory=pages.FOLDER, check_dir=False), name="static")
     problem.install(app)
     openapi.install(app, key_required=settings.api_key is not None)

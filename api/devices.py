@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
-from api import paging
+from api import fields, paging
 from api.body import StrictRoute
 from api.database import Database
 from api.fields import Cursor, Id, Limit, PathId, Said, Text, extras, same_id
@@ -39,6 +39,8 @@ class DeviceBody(BaseModel):
     @model_validator(mode="after")
     def _no_slips(self) -> "DeviceBody":
         extras(self.model_extra, DeviceBody.model_fields, ANSWERED)
+        if self.address is not None:
+            fields.address(self.dialect, self.address)
         return self
 
 

@@ -15,16 +15,16 @@ from pydantic_core import PydanticCustomError
 
 from api.problem import FieldError, invalid
 
-ID_PATTERN = r"^[^/+#\x00-\x1f\x7f-\x9f]+$"
+ID_PATTERN = r"^(?!\*$)[^/+#\x00-\x1f\x7f-\x9f]+$"
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 PLAN_EARLIEST, PLAN_LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def _id(value: str) -> str:
-    # The characters that MQTT topics and paths need for themselves.
+    # The characters that MQTT topics and paths need for themselves; and `*` is everybody in the journal.
     if not value or len(value) > 128 or re.search(ID_PATTERN, value) is None:
-        raise PydanticCustomError("id", "an id has 1 to 128 characters, none of them / + # or a control character")
+        raise PydanticCustomError("id", "an id has 1 to 128 characters, none of them / + # or a control character, and is not *")
     return value
 
 
@@ -81,11 +81,22 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterVali
 Said = Annotated[str, _INSTANT_SCHEMA]
 """An instant in an answer."""
 
-PathId = Annotated[Id, Path(alias="id", description="1 to 128 characters, none of them `/ + #` or a control character")]
+PathId = Annotated[
+    Id, Path(alias="id", description="1 to 128 characters, none of them `/ + #` or a control character, and not `*`")
+]
 From = Annotated[Instant | None, Query(alias="from", description="not before this moment")]
 To = Annotated[Instant | None, Query(alias="to", description="before this moment")]
 Limit = Annotated[int, Query(ge=1, le=500, description="how many at most on one page")]
 Cursor = Annotated[str | None, Query(max_length=2000, description="from `next` of the page before; opaque")]
+
+
+def address(dialect: str, value: str) -> str:
+    """An address by which a phone or a device reports: a topic of its own and no pattern of topics. Raises ValueError."""
+    if any(character in "+#" for character in value):
+        raise ValueError(f"{dialect} '{value}' holds + or #, by which MQTT means several topics: name one address")
+    if value == "*":
+        raise ValueError(f"{dialect} '*' is no address: name one")
+    return value
 
 
 def same_id(path: str, body: str | None) -> None:

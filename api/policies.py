@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Request, Response
 from msgspec.structs import fields
 from pydantic import WithJsonSchema
 from typing_extensions import TypedDict
 
+from api import paging
 from api.body import StrictRoute
 from api.database import Database
-from api.fields import PathId, Said
+from api.fields import Cursor, Limit, PathId, Said
 from api.problem import FieldError, did_you_mean, invalid
 from api.reply import Json, rfc3339_or_null
 from geofence.policy import Policy
@@ -55,11 +56,14 @@ class PolicyList(TypedDict):
 
 
 @router.get("/policies", response_model=PolicyList, response_class=Json)
-async def list_policies(database: Database) -> Response:
-    """The policies that hold: of each service that has one of its own, and of `default`, which judges the rest."""
+async def list_policies(request: Request, database: Database, limit: Limit = 500, cursor: Cursor = None) -> Response:
+    """The policies that hold, by service: of each that has one of its own, and of `default`, which judges the rest."""
+    after = paging.decode(cursor, str) or ""
     stored = await views.policies(database)
-    services = sorted({DEFAULT} | {row.service for row in stored})
-    return Json(PolicyList(items=[read(service, stored) for service in services], next=None))
+    services = sorted(service for service in {DEFAULT} | {row.service for row in stored} if service > after)
+    page, last = paging.cut(services[: limit + 1], limit)
+    behind = paging.url(request, last) if last else None
+    return Json(PolicyList(items=[read(service, stored) for service in page], next=behind))
 
 
 @router.get("/policies/{id}", response_model=PolicyRead, response_class=Json)
@@ -71,8 +75,9 @@ async def get_policy(service: PathId, database: Database) -> Response:
 @router.put("/policies/{id}", response_model=PolicyRead, response_class=Json)
 async def put_policy(service: PathId, body: Overrides, database: Database) -> Response:
     """States what a service does differently. A change makes a new version and re-judges what is not yet final."""
-    stated = check(service, sent_back(service, body, read(service, await views.policies(database))))
     async with database.transaction():
+        await plans.hold_policy(database, service)
+        stated = check(service, sent_back(service, body, read(service, await views.policies(database))))
         await plans.put_policy(database, service, stated)
         stored = await views.policies(database)
     return Json(read(service, stored))

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from api import paging
 from api.body import StrictRoute
 from api.database import Database
-from api.fields import Cursor, Id, Limit, PathId, Said, Text, extras, same_id
+from api.fields import Cursor, Id, Limit, PathId, Said, Text, address, extras, same_id
 from api.problem import unknown
 from api.reply import Json, rfc3339
 from store import plans, views
@@ -59,10 +59,13 @@ class WorkerBody(BaseModel):
     @field_validator("aliases")
     @classmethod
     def _addresses(cls, aliases: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
-        for address in _listed(aliases.get("owntracks", [])):
-            user, slash, device = address.partition("/")
+        for said in _listed(aliases.get("owntracks", [])):
+            user, slash, device = said.partition("/")
             if not user or not slash or not device or "/" in device:
-                raise ValueError(f"owntracks '{address}' must be user/device, the two levels of its topic behind owntracks/")
+                raise ValueError(f"owntracks '{said}' must be user/device, the two levels of its topic behind owntracks/")
+        for dialect, found in aliases.items():
+            for said in _listed(found):
+                address(dialect, said)
         return aliases
 
     @model_validator(mode="after")

@@ -142,10 +142,17 @@ async def put(connection: AsyncConnection, plans: Plans) -> Written:
     return written
 
 
+async def hold_policy(connection: AsyncConnection, service: str) -> None:
+    """Two people who edit one policy at the same time get two versions, one after the other: the second sees what the first said.
+
+    Before the policy is read that an edit starts from, in the transaction of the edit.
+    """
+    await connection.execute("select pg_advisory_xact_lock(hashtextextended('sitewatch policy ' || %s, 0))", [service])
+
+
 async def put_policy(connection: AsyncConnection, service: str, body: Json) -> int:
     """Adds a version of a service's policy unless the newest says the same, and returns the version that holds now."""
-    # Two people who edit one policy at the same time get two versions, one after the other.
-    await connection.execute("select pg_advisory_xact_lock(hashtextextended('sitewatch policy ' || %s, 0))", [service])
+    await hold_policy(connection, service)
     newest = "select version, body from policies where service = %s order by version desc limit 1"
     found = await (await connection.execute(newest, [service])).fetchone()
     if found is not None and found[1] == body:

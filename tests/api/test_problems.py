@@ -149,12 +149,18 @@ def test_no_bytes_break_a_call(asked: httpx.Client, method: str, path: str, body
         ("/v1/visits?cursor=WzEsMl0", 422, "not a cursor"),
         ("/v1/sites?cursor=IgAi", 422, "not a cursor"),
         ("/v1/visits?worker=%00", 422, "control character"),
-        ("/v1/rejects?reason=%00", 422, "control character"),
+        ("/v1/rejects?topic=%00", 422, "control character"),
+        ("/v1/rejects?reason=no_keys", 422, "Input should be 'unknown_topic'"),
         ("/v1/rejects/99999999999999999999", 422, "id"),
         ("/v1/coverage?by=week", 422, "day, worker, site, service"),
         ("/v1/coverage?by=,", 422, "is empty"),
         ("/v1/coverage?from=2026-11-20T08:00:00Z&to=2026-11-19T08:00:00Z", 422, "after from"),
         ("/v1/sites/a%00b", 422, "none of them"),
+        ("/v1/visits?form=2026-11-20T08:00:00Z", 422, "form: is no parameter of this call: did you mean 'from'?"),
+        ("/v1/positions?limit=5&wrokers=w-1", 422, "query wrokers: is no parameter of this call: did you mean 'worker'?"),
+        ("/v1/policies?page=2", 422, "it takes cursor, limit"),
+        ("/v1/workers/w-1?fields=name", 422, "it takes none"),
+        ("/v1/live?kind=visit", 422, "did you mean 'kinds'?"),
         ("/v1/nothing", 404, "/docs"),
         ("/nothing", 404, "/docs"),
         ("/static/nothing.js", 404, "/static/nothing.js"),
@@ -165,6 +171,38 @@ def test_no_bytes_break_a_call(asked: httpx.Client, method: str, path: str, body
 )
 def test_a_wrong_question_is_a_problem_that_says_the_mend(asked: httpx.Client, path: str, status: int, mend: str) -> None:
     assert mend in problem(asked.get(path), status)["detail"]
+
+
+def test_every_unknown_parameter_is_named(asked: httpx.Client) -> None:
+    found = problem(asked.get("/v1/visits?form=x&limit=1&too=y&form=z"), 422)
+    assert [error["field"] for error in found["errors"]] == ["form", "too"]
+
+
+def test_a_probe_does_not_mind_what_else_it_is_asked(asked: httpx.Client) -> None:
+    assert asked.get("/healthz?probe=1").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["*", "a%2Fb", "a+b", "%2B", "%23", "w%00"])
+@pytest.mark.parametrize("kind", ["workers", "sites", "devices", "visits", "policies"])
+def test_an_id_that_means_several_to_somebody_is_refused(asked: httpx.Client, kind: str, name: str) -> None:
+    bodies = {"workers": {}, "sites": world.SITE, "devices": {"site": "s-1", "kind": "lock"}, "visits": world.VISIT, "policies": {}}
+    answer = asked.put(f"/v1/{kind}/{name}", json=bodies[kind])
+    # A slash in an id is another address.
+    assert answer.status_code == (404 if name == "a%2Fb" else 422), answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("workers/w-9", {"aliases": {"owntracks": "+/phone"}}),
+        ("workers/w-9", {"aliases": {"owntracks": ["anna/phone", "anna/#"]}}),
+        ("workers/w-9", {"aliases": {"native": "*"}}),
+        ("devices/d-9", {"site": "s-1", "kind": "lock", "dialect": "tasmota", "address": "house/+/lock"}),
+        ("devices/d-9", {"site": "s-1", "kind": "lock", "address": "*"}),
+    ],
+)
+def test_an_address_that_is_a_pattern_is_refused(asked: httpx.Client, path: str, body: dict[str, Any]) -> None:
+    assert "name one" in problem(asked.put(f"/v1/{path}", json=body), 422)["detail"]
 
 
 def test_a_wrong_method_is_a_problem(client: httpx.Client) -> None:

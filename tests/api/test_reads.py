@@ -332,3 +332,14 @@ def test_the_default_policy_judges_what_has_none_of_its_own(client: httpx.Client
     assert found["care"]["values"]["grace_s"] != 60
     inherited = client.get("/v1/policies/cleaning").json()
     assert (inherited["stated_by"], inherited["values"]["grace_s"]) == ("default", 60)
+
+
+def test_policies_come_in_pages(client: httpx.Client) -> None:
+    for service in ("care", "yard", "cleaning"):
+        client.put(f"/v1/policies/{service}", json={"late_s": 60})
+    url, seen = "/v1/policies?limit=3", []
+    while url:
+        page = client.get(url).json()
+        seen.append([item["service"] for item in page["items"]])
+        url = page["next"]
+    assert seen == [["care", "cleaning", "default"], ["yard"]]

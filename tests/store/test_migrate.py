@@ -52,6 +52,23 @@ def test_a_killed_migration_keeps_nobody_waiting(empty_database: str) -> None:
     assert migrate.apply(empty_database)
 
 
+def test_rejects_that_were_stored_twice_before_are_counted_together(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        for name in ("0001.spine", "0002.acknowledged"):
+            connection.execute((migrate.FOLDER / f"{name}.sql").read_bytes())
+        for second, (topic, payload) in enumerate([("a", b"1"), ("b", b"1"), ("a", b"1"), ("a", b"2"), ("a", b"1")]):
+            connection.execute(
+                "insert into rejects (received_at, topic, payload, reason) values (to_timestamp(%s), %s, %s, 'malformed')",
+                [second, topic, payload],
+            )
+        connection.execute((migrate.FOLDER / "0004.rejects.sql").read_bytes())
+        kept = """
+        select id, topic, payload, times, extract(epoch from received_at)::int, extract(epoch from last_at)::int
+        from rejects order by id
+        """
+        assert connection.execute(kept).fetchall() == [(1, "a", b"1", 3, 0, 4), (2, "b", b"1", 1, 1, 1), (4, "a", b"2", 1, 3, 3)]
+
+
 def test_evidence_lies_in_hypertables_with_a_columnstore(timescale_database: str) -> None:
     with psycopg.connect(timescale_database, autocommit=True) as connection:
         query = "select hypertable_name, compression_enabled from timescaledb_information.hypertables order by 1"
