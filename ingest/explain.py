@@ -1,6 +1,8 @@
 """Explanations: why an element could not be decoded, as a reason of the enum and a sentence that names the field and the mend."""
 
+import json
 import re
+from math import isfinite
 
 import msgspec
 from msgspec import Struct
@@ -60,7 +62,7 @@ def explain(error: Exception, kind: str, raw: bytes) -> tuple[Reason, str]:
         case RecursionError():
             return Reason.TOO_DEEP, "objects or arrays are nested too deep: a report is one flat object"
         case _:
-            return Reason.MALFORMED, f"{error}: send one JSON object or an array of them; JSON has no NaN and no Infinity"
+            return Reason.MALFORMED, _not_finite(raw) or f"{error}: send one JSON object or an array of them"
 
 
 def _explain_value(message: str, kind: str, raw: bytes) -> tuple[Reason, str]:
@@ -85,6 +87,20 @@ def _reason(what: str) -> Reason:
     if "out of range" in what or "<=" in what or ">=" in what:
         return Reason.OUT_OF_RANGE
     return Reason.WRONG_TYPE
+
+
+def _not_finite(raw: bytes) -> str | None:
+    """Names the field whose value is why these bytes are no JSON. Python's own reader takes NaN, Infinity and 1e400."""
+    try:
+        said = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict):
+        return None
+    field = next((name for name, value in said.items() if isinstance(value, float) and not isfinite(value)), None)
+    if field is None:
+        return None
+    return f"{field[:TEXT_MAX]} is NaN or infinite, which JSON does not have: send a finite number, or leave it out"
 
 
 def _mend(field: str, kind: str) -> str:

@@ -114,8 +114,8 @@ def test_an_epoch_that_is_not_said_is_0() -> None:
 REFUSED = [
     (b"{", Reason.MALFORMED, "JSON"),
     (b"x", Reason.MALFORMED, "JSON"),
-    (b'{"at":1795312800,"lon":NaN,"lat":1}', Reason.MALFORMED, "NaN"),
-    (b'{"at":1795312800,"lon":Infinity,"lat":1}', Reason.MALFORMED, "Infinity"),
+    (b'{"at":1795312800,"lon":NaN,"lat":1}', Reason.MALFORMED, "lon is NaN or infinite"),
+    (b'{"at":1795312800,"lon":1,"lat":-Infinity}', Reason.MALFORMED, "lat is NaN or infinite"),
     (b'{"at":1795312800,"lon":1e400,"lat":1}', Reason.OUT_OF_RANGE, "lon"),
     (b'{"at":1795312800,"lon":1,"lat":1,"mode":"\xff"}', Reason.NOT_UTF8, "UTF-8"),
     (b'{"a":' * 5_000, Reason.TOO_DEEP, "nested"),
