@@ -136,9 +136,10 @@ def replay(
     """
     from sitewatch import replay as program
 
-    where = given.database(database, given.program_settings(config_file))
+    settings = given.program_settings(config_file)
+    where = given.database(database, settings)
     with given.answering():
-        done = program.run(where, given.moment(start), given.moment(end), worker)
+        done = program.run(where, given.moment(start), given.moment(end), worker, processes, settings.log)
     told = f"{done.visits} visits judged in {done.took_s:.1f} s; {done.changed} came out different"
     Console().print(told if not done.failed else f"{told}; {done.failed} could not be judged, see above", highlight=False)
     raise typer.Exit(1 if done.failed else 0)
