@@ -20,6 +20,8 @@ class Proxy:
         """Bytes from the client after which the connection is cut instead of an answer: they do reach the server."""
         self.refuse: Rule = lambda _: False
         """Bytes from the client that end the connection before they reach the server."""
+        self.hold: Rule = lambda _: False
+        """Bytes from the client that wait for `release` before they go on; what was sent before them arrives."""
         self.flowing = threading.Event()
         """Cleared, the connections stay open and nothing comes through, as in a tunnel."""
         self.flowing.set()
@@ -27,6 +29,8 @@ class Proxy:
         """Everything comes through in small pieces, each a segment of its own."""
         self.swallowed = 0
         self.refused = 0
+        self.held = 0
+        self._released = threading.Event()
         self._listener: socket.socket | None = None
         self.port = 0
         self.open()
@@ -45,6 +49,12 @@ class Proxy:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
+
+    def release(self) -> None:
+        """Lets go what was held back, and holds nothing any more."""
+        self.hold = lambda _: False
+        self._released.set()
+        self._released = threading.Event()
 
     def freeze(self) -> None:
         """Nothing comes through the connections that there are, ever again, and they stay open. New ones flow."""
@@ -85,6 +95,10 @@ class Proxy:
                 if from_client and self.refuse(content):
                     self.refused += 1
                     break
+                if from_client and self.hold(content):
+                    released = self._released
+                    self.held += 1
+                    released.wait()
                 if from_client and self.swallow_answer_to(content):
                     self.swallowed += 1
                     # The way back is closed first, so that no answer can slip through.
