@@ -2,12 +2,14 @@
 
 import argparse
 import os
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from bench.accuracy import baselines, page, run
+from bench.accuracy import baselines, page, publish, run
 from bench.accuracy.case import SAMPLINGS
 from geofence.policy import Policy
 
@@ -20,6 +22,7 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
     options.add_argument("--seeds", default="1-3", help="A-B, both included: 1 to 99 are for fitting, from 1000 on for publishing")
     options.add_argument("--quick", action="store_true", help="one small seed: under a minute on one core")
+    options.add_argument("--publish", action="store_true", help="write docs/accuracy.md and its pictures; 12 min on two cores")
     options.add_argument("--cheats", action="store_true", help="only visits in which she was not there, and how they are judged")
     options.add_argument("--worlds", default=",".join(WORLDS), help="town, drift")
     options.add_argument("--samplings", default=",".join(SAMPLINGS), help=", ".join(SAMPLINGS))
@@ -28,31 +31,52 @@ def main() -> None:
     options.add_argument("--json", type=Path, help="write each visit's errors, truth and answer there, one JSON object a line")
     options.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     chosen = options.parse_args()
+    began = time.monotonic()
     seeds = _seeds("1" if chosen.quick else chosen.seeds)
-    worlds, samplings = chosen.worlds.split(","), chosen.samplings.split(",")
+    worlds = tuple(chosen.worlds.split(","))
     methods = METHODS if chosen.methods == "all" else tuple(name for name in chosen.methods.split(",") if name)
+    for name in methods:
+        baselines.method(name)  # What is missing is said before an hour has gone by.
+    with (chosen.json or Path(os.devnull)).open("wb") as kept:
+        rows = run.run(_tasks(chosen, seeds, worlds, methods, cheats=chosen.cheats), chosen.processes, kept.write)
+    if chosen.publish:
+        cheat_seeds = range(seeds.start, seeds.start + max(round(0.8 * len(seeds)), 1))
+        cheats = run.run(_tasks(chosen, cheat_seeds, worlds, (), cheats=True), chosen.processes, lambda _: None)
+        command = "python -m bench.accuracy " + " ".join(sys.argv[1:])
+        how = publish.Run(
+            command=command,
+            seeds=seeds,
+            cheat_seeds=cheat_seeds,
+            elapsed_s=time.monotonic() - began,
+            worlds=worlds,
+            methods=("engine", *methods),
+        )
+        publish.write(rows, cheats, how)
+    print(page.cheats(rows, worlds) if chosen.cheats else page.summary(rows, worlds, ("engine", *methods)))
+    print(f"\n{len(rows)} answers in {time.monotonic() - began:.0f} s")
+
+
+def _tasks(
+    chosen: argparse.Namespace, seeds: range, worlds: Sequence[str], methods: tuple[str, ...], *, cheats: bool
+) -> list[run.Task]:
+    """Every seed in every world with every sampling."""
     policy = msgspec.json.decode(chosen.policy.read_bytes(), type=Policy) if chosen.policy else Policy()
     share = 0.6 if chosen.quick else 1.0
-    tasks = [
+    return [
         run.Task(
-            world=world,
+            world="town" if world == "town" else "drift",
             seed=seed,
             sampling=sampling,
             size=round(share * (TOWN_WORKERS if world == "town" else DRIFT_VISITS)),
             policy=policy,
             methods=methods,
-            keep=chosen.json is not None,
-            cheats=chosen.cheats,
+            keep=chosen.json is not None and not chosen.publish,
+            cheats=cheats,
         )
         for seed in seeds
         for world in worlds
-        for sampling in samplings
+        for sampling in chosen.samplings.split(",")
     ]
-    began = time.monotonic()
-    with (chosen.json or Path(os.devnull)).open("wb") as kept:
-        rows = run.run(tasks, chosen.processes, kept.write)
-    print(page.cheats(rows, worlds) if chosen.cheats else page.summary(rows, worlds, ("engine", *methods)))
-    print(f"\n{len(rows)} answers in {time.monotonic() - began:.0f} s")
 
 
 METHODS = (*baselines.RULES, *baselines.LIBRARIES)

@@ -5,6 +5,7 @@
 | pip | point in polygon: on site from a fix inside until a fix outside, or until 300 s without any |
 | dwell | the same after two minutes in a row inside, or more than 30 m outside: the usual way to calm the crossings |
 | overlap | the rule of Google Play services: in when at least 85 % of the accuracy circle is in the fence, out at most 15 % |
+| perfect | no rule but a bound: is told at each fix whether she is on site, and takes the middle between two fixes that differ |
 | movingpandas | stops of MovingPandas (100 m, 5 min) whose middle is in the fence |
 | trackintel | staypoints of trackintel (100 m, 5 min) whose middle is in the fence |
 
@@ -31,13 +32,13 @@ HYSTERESIS_M = 30.0
 OVERLAP_IN, OVERLAP_OUT = 0.85, 0.15
 ACCURACY_DEFAULT_M = 50.0
 
-RULES = ("pip", "dwell", "overlap")
+RULES = ("pip", "dwell", "overlap", "perfect")
 LIBRARIES = ("movingpandas", "trackintel")
 
 
 def method(name: str) -> Callable[[Case], Answer]:
     """The baseline of that name. Raises SystemExit with what to install where its library is missing."""
-    rules: dict[str, Callable[[Case], Answer]] = {"pip": pip, "dwell": dwell, "overlap": overlap}
+    rules: dict[str, Callable[[Case], Answer]] = {"pip": pip, "dwell": dwell, "overlap": overlap, "perfect": perfect}
     if name in rules:
         return rules[name]
     try:
@@ -79,6 +80,16 @@ def overlap(case: Case) -> Answer:
         state = covered >= OVERLAP_IN or (state and covered > OVERLAP_OUT)
         told[k] = state
     return plain(_runs(case, at, told), case)
+
+
+def perfect(case: Case) -> Answer:
+    """What the sampling alone leaves to know, with positions that have no error."""
+    at = case.observed.fixes.at
+    inside = np.zeros(len(at), dtype=bool)
+    for start, end in case.truth.on_site:
+        inside |= (at >= start) & (at < end)
+    edges = np.concatenate((at[:1], (at[1:] + at[:-1]) / 2, at[-1:]))
+    return plain(list(zip(edges[:-1][inside].tolist(), edges[1:][inside].tolist(), strict=True)), case)
 
 
 def _distances(case: Case) -> tuple[Floats, Floats]:

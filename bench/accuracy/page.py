@@ -13,6 +13,12 @@ SERVED_S = 600.0
 """Who was there for less did not serve, whatever was meant; who was there for longer did [words.md: 10 min]."""
 
 
+PAID_SHARE = 0.95
+"""Of the planned seconds on site: what a method without error bars would have to show to be paid."""
+TARGETS = {"10 s": (0.995, 15.0, 0.5, 3.0), "60 s": (0.985, 40.0, 1.5, 6.0)}
+"""F1, median seconds of arrival and departure, median and 95th percentile of the duration's error in percent."""
+
+
 def headline(rows: Iterable[Row]) -> list[Row]:
     """The visits on which accuracy can be asked for: served, seen to 95 %, by a phone whose clock is right."""
     return [r for r in rows if r.true_s >= SERVED_S and r.true_share >= SEEN_SHARE and "clock_skew" not in r.faults]
@@ -28,22 +34,86 @@ def wrongly_contradicted(rows: Iterable[Row]) -> list[Row]:
     return [r for r in rows if r.verdict == "contradicted" and r.planned_there_s >= SERVED_S]
 
 
-def accuracy(rows: Sequence[Row], worlds: Sequence[str], methods: Sequence[str]) -> str:
-    """By world, sampling, surroundings and method."""
+def targets(rows: Sequence[Row], worlds: Sequence[str]) -> str:
+    """What was asked for and what was reached."""
     lines = [
-        "| world | fixes | surroundings | method | visits | F1 | arrival s | departure s | duration % |",
-        "|---|---|---|---|--:|--:|--:|--:|--:|",
+        "| fixes | world | visits | F1 | arrival, median s | departure, median s | duration, median % | duration, p95 % |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
-    chosen = headline(rows)
+    chosen = [r for r in headline(rows) if r.method == "engine"]
+    for sampling, (f1, moment_s, middle, far) in TARGETS.items():
+        lines.append(f"| {sampling} | *target* | | ≥ {f1:g} | ≤ {moment_s:g} | ≤ {moment_s:g} | ≤ {middle:g} | ≤ {far:g} |")
+        for world in worlds:
+            own = [r for r in chosen if (r.world, r.sampling) == (world, sampling)]
+            for name, some in ((world, own), (f"{world} without flats", [r for r in own if r.surroundings != "flats"])):
+                of = figures(some)
+                moments = f"{_number(of.arrival_s[0], 1)} | {_number(of.departure_s[0], 1)}"
+                duration = " | ".join(_number(100 * share, 2) for share in of.duration_share)
+                lines.append(f"| {sampling} | {name} | {of.visits} | {_number(of.f1, 4)} | {moments} | {duration} |")
+    return "\n".join(lines)
+
+
+def accuracy(rows: Sequence[Row], worlds: Sequence[str]) -> str:
+    """The engine's, by world, sampling and surroundings."""
+    lines = [
+        "| world | fixes | surroundings | visits | F1 | arrival s | departure s | duration % |",
+        "|---|---|---|--:|--:|--:|--:|--:|",
+    ]
+    chosen = [r for r in headline(rows) if r.method == "engine"]
     for world in worlds:
         for sampling in SAMPLINGS:
-            for where in ("all", *SURROUNDINGS):
-                for name in methods:
-                    own = [r for r in chosen if (r.world, r.sampling, r.method) == (world, sampling, name)]
-                    own = own if where == "all" else [r for r in own if r.surroundings == where]
-                    if own and (where == "all" or name == "engine"):
-                        lines.append(_accuracy_line((world, sampling, where, name), figures(own)))
+            own = [r for r in chosen if (r.world, r.sampling) == (world, sampling)]
+            if own:
+                lines.append(_accuracy_line((world, sampling, "all"), figures(own)))
+            parts = [(where, [r for r in own if r.surroundings == where]) for where in SURROUNDINGS]
+            lines += [_accuracy_line((world, sampling, where), figures(some)) for where, some in parts if some]
     return "\n".join(lines)
+
+
+def scenarios(rows: Sequence[Row], worlds: Sequence[str]) -> str:
+    """The engine's, by world, what the worker did, and sampling."""
+    lines = [
+        "| world | conduct | fixes | visits | F1 | arrival s | departure s | duration % |",
+        "|---|---|---|--:|--:|--:|--:|--:|",
+    ]
+    chosen = [r for r in headline(rows) if r.method == "engine"]
+    for world in worlds:
+        for name in SCENARIOS:
+            for sampling in SAMPLINGS:
+                own = [r for r in chosen if (r.world, r.behaviour, r.sampling) == (world, name, sampling)]
+                if own and name not in AWAY:
+                    lines.append(_accuracy_line((world, name, sampling), figures(own)))
+    return "\n".join(lines)
+
+
+def beside(rows: Sequence[Row], worlds: Sequence[str], methods: Sequence[str]) -> str:
+    """All methods, by world and sampling."""
+    lines = [
+        "| world | fixes | method | visits | F1 | arrival s | departure s | duration % | passed % | denied % |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for world in worlds:
+        for sampling in SAMPLINGS:
+            for name in methods:
+                own = [r for r in rows if (r.world, r.sampling, r.method) == (world, sampling, name)]
+                if own:
+                    line = _accuracy_line((world, sampling, name), figures(headline(own)))
+                    lines.append(f"{line} {_number(100 * _passed(own), 1)} | {_number(100 * _denied(own), 1)} |")
+    return "\n".join(lines)
+
+
+def _passed(rows: Sequence[Row]) -> float:
+    """Of the visits without the worker, the share that would be paid. The engine pays what it verifies."""
+    absent = [r for r in rows if r.behaviour in AWAY and r.true_s < SERVED_S]
+    paid = [r.verdict == "verified" if r.method == "engine" else r.on_share >= PAID_SHARE for r in absent]
+    return sum(paid) / len(paid) if paid else math.nan
+
+
+def _denied(rows: Sequence[Row]) -> float:
+    """Of the served visits, the share that would be called absent. The engine does so where it contradicts."""
+    served = headline(rows)
+    denied = [r.verdict == "contradicted" if r.method == "engine" else r.on_share * r.planned_s < SERVED_S for r in served]
+    return sum(denied) / len(denied) if denied else math.nan
 
 
 def calibration(rows: Sequence[Row], worlds: Sequence[str]) -> str:
@@ -121,7 +191,9 @@ def why(rows: Sequence[Row], world: str) -> str:
 
 def summary(rows: Sequence[Row], worlds: Sequence[str], methods: Sequence[str]) -> str:
     """Everything, for the terminal."""
-    parts = [accuracy(rows, worlds, methods), calibration(rows, worlds), wrongs(rows, worlds), coverage(rows, worlds)]
+    parts = [targets(rows, worlds), accuracy(rows, worlds), scenarios(rows, worlds)]
+    parts += [beside(rows, worlds, methods)] if len(methods) > 1 else []
+    parts += [calibration(rows, worlds), wrongs(rows, worlds), coverage(rows, worlds)]
     parts += [verdicts(rows, world) for world in worlds] + [why(rows, world) for world in worlds]
     return "\n\n".join(parts)
 
@@ -129,6 +201,16 @@ def summary(rows: Sequence[Row], worlds: Sequence[str], methods: Sequence[str]) 
 def cheats(rows: Sequence[Row], worlds: Sequence[str]) -> str:
     """What becomes of the visits in which she was elsewhere."""
     return "\n\n".join((wrongs(rows, worlds), *(by_manner(rows, world) for world in worlds)))
+
+
+def wrong_line(rows: Sequence[Row]) -> str:
+    """How many visits without the worker there were, and how many of them were verified."""
+    absent = [r for r in rows if r.behaviour in AWAY and r.true_s < SERVED_S]
+    bad = len([r for r in wrongly_verified(rows) if r.behaviour in AWAY])
+    served = sum(r.planned_there_s >= SERVED_S for r in rows)
+    unjust = len(wrongly_contradicted(rows))
+    told = f"{len(absent)} visits in which she was elsewhere: {bad} `verified`."
+    return f"{told} {served} served ones beside them: {unjust} `contradicted`."
 
 
 def by_manner(rows: Iterable[Row], world: str) -> str:

@@ -75,6 +75,11 @@ class Figures(Struct, frozen=True, kw_only=True):
     """Their median widths."""
 
 
+def key(row: Row) -> tuple[str, str, str]:
+    """What makes two rows of different methods the same visit, seen by the same phone."""
+    return row.world, row.visit, row.sampling
+
+
 def row(case: Case, method: str, answer: Answer) -> Row:
     """The errors of one answer."""
     truth, visit = case.truth.served, case.scene.visit
