@@ -36,6 +36,8 @@ REST_S = 28_800.0
 """Between two visits that are further apart than this lies a night, and no working time."""
 SAME_DAY_S = 43_200.0
 """A stay further from a visit than this is no visit at another time of that day."""
+TOLD_MIN_S = 600.0
+"""A stay at a known site that is shorter is no service: the least that a policy proves by default."""
 SIGMAS = 2.0
 
 

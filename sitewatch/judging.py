@@ -11,7 +11,7 @@ from psycopg import Connection
 from shapely.errors import ShapelyError
 
 from geofence import judge, next_look
-from sitewatch import exceptions
+from sitewatch import exceptions, staying
 from store import alerts, changes, derived, device_states, haunts, journal, positions, touched, windows
 from store.changes import Changed
 from store.derived import Judged, Stored
@@ -84,11 +84,13 @@ def follow(connection: Connection, bite: Bite, owners: Owners, now: float) -> Ch
     for touch in owners.workers:
         last_at[touch.source] = max(touch.to_at, last_at.get(touch.source, touch.to_at))
     workers = {*positions.worth_a_look(connection, last_at), *owners.remapped}
-    return Changed(
+    moved = Changed(
         workers=frozenset(positions.refresh(connection, workers, now)),
         alerts=devices.alerts | frozenset(reassigned) | bite.alerts,
         devices=devices.devices | bite.devices,
     )
+    stayed = staying.follow(connection, owners.workers, now)
+    return united(moved, united(stayed, staying.follow_plans(connection, bite, owners.remapped, now)))
 
 
 def follow_devices(connection: Connection, touches: Sequence[Touch]) -> Changed:

@@ -26,12 +26,12 @@ import psycopg
 from msgspec import Struct
 from psycopg import Connection
 
-from sitewatch import crew, judging, verify
+from sitewatch import crew, judging, staying, verify
 from sitewatch.config import Log
 from sitewatch.crew import Hands
 from sitewatch.progress import Report, shown, silent
 from sitewatch.verify import prepared, writing
-from store import changes, device_states, neighbours, positions, rebuilding, sightings
+from store import changes, device_states, neighbours, positions, rebuilding, sightings, stops
 from store import policies as stored_policies
 from store.journal import Touch
 from store.rebuilding import Planned, Scope
@@ -88,6 +88,11 @@ def rebuild(
             neighbours.rebuild(connection)
             rebuilding.drop_orphans(connection)
         total = rebuilding.queue(connection, scope, now)
+    # Before the visits: a stay bears on a visit that was served at another time.
+    if scope.everything:
+        _in_parts("stays", stops.everybody(connection), _stays_anew, hands, report)
+    elif scope.worker is not None:
+        _in_parts("stays", [scope.worker], _stays_anew, hands, report)
     done = Done()
     with contextlib.closing(rebuilding.planned(connection, scope)) as visits:
         for part in hands(partial(_judge_anew, now=now), _chunks(visits)):
@@ -130,6 +135,11 @@ def _in_parts(
     for count in hands(work, (items[n : n + CHUNK] for n in range(0, len(items), CHUNK))):
         done += count
         report(name, done, len(items))
+
+
+def _stays_anew(connection: Connection, workers: Sequence[str]) -> int:
+    with _sharing(connection):
+        return staying.anew(connection, workers)
 
 
 def _judge_anew(connection: Connection, visits: Sequence[str], now: float) -> Done:

@@ -128,6 +128,8 @@ CONTENTS: dict[str, LiteralString] = {
     """,
     "positions": "select positions::text from positions order by worker",
     "device_states": "select device_states::text from device_states order by source",
+    "stays": "select stays::text from stays order by worker, start_at",
+    "searches": "select searches::text from searches order by worker",
     "sightings": "select sightings::text from sightings order by source",
     "neighbours": "select neighbours::text from neighbours order by site, neighbour",
 }

@@ -4,13 +4,12 @@ Rules kept here:
 
 - Stays follow from fixes, sites and visits alone. Who brings evidence or changes a plan has them followed in the same transaction.
 - What is the same as stored is not written. A changed stay at the site of a visit, at another time of its day, bears on that visit:
-  see `elsewhen`.
+  it is judged again.
 - An alert is raised for a stay at a known site that nobody planned, if it is no short one, she was not planned elsewhere (then that
   visit has its own), and no visit of hers there on that day explains it (then that visit says so).
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from math import cos, radians
 from typing import LiteralString
@@ -21,13 +20,11 @@ from msgspec import Struct
 from psycopg import Connection
 
 from geofence.plan import Site, Visit
-from geofence.stays import SAME_DAY_S, SIGMAS, Stay, stay
+from geofence.stays import SAME_DAY_S, SIGMAS, TOLD_MIN_S, Stay, stay
 from geofence.stops import Stop
 from store.alerts import Severity
 from store.stops import Found
 
-TOLD_MIN_S = 600.0
-"""A stay at a known site shorter than this is no service: the least that a policy proves by default."""
 ALERT = "unscheduled"
 SLACK_M = 10.0
 """Boxes of sites are searched this much wider: their edges are drawn by another measure than the fence's."""
@@ -102,14 +99,6 @@ def follow_plans(connection: Connection, visits: Collection[str], sites: Collect
     values = {"visits": list(visits), "sites": list(sites), "day_s": SAME_DAY_S, "metres": _METRES_A_DEGREE}
     before = [_row(row) for row in connection.execute(CONCERNED, values)]
     return _write(connection, before, _said(connection, [(row.worker, row.stop) for row in before]), saying)
-
-
-def elsewhen(connection: Connection, visits: Sequence[str]) -> Mapping[str, tuple[tuple[float, float], ...]]:
-    """Of each visit, the stays of its worker at its site on the same day that lie in no window of a visit of hers there."""
-    told: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for visit, start_at, end_at in connection.execute(ELSEWHEN, {"visits": list(visits), "min_s": TOLD_MIN_S}):
-        told[visit].append((start_at, end_at))
-    return {visit: tuple(spans) for visit, spans in told.items()}
 
 
 def _said(connection: Connection, stops: Sequence[tuple[str, Stop]]) -> list[Row]:
@@ -247,13 +236,6 @@ select {_COLUMNS} from stays join (
                point(max_lon + 1000 / %(metres)s / greatest(cosd(min_lat), 0.01), max_lat + 1000 / %(metres)s))
     where sites.id = any(%(sites)s)
 ) as concerned using (worker, start_at)
-"""
-
-ELSEWHEN = """
-select visit, extract(epoch from start_at)::float8, extract(epoch from end_at)::float8
-from stays
-where visit = any(%(visits)s) and kind = 'unscheduled' and end_at - start_at >= make_interval(secs => %(min_s)s)
-order by visit, start_at
 """
 
 DELETE = """

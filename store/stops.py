@@ -27,6 +27,8 @@ from store.windows import NO_FIXES, Span, read_fixes
 SLOT_S = 300.0
 """Searches advance by whole slots: sooner, nobody is told of a stop anyway."""
 DAY_S = 86_400.0
+SOURCES_MAX = 200_000
+"""Of more sources than this, slots are forgotten all at once: each is asked for once more."""
 EVER, NEVER = float("-inf"), float("inf")
 
 
@@ -63,6 +65,8 @@ class Slots:
 
     def ended(self, touches: Sequence[Touch]) -> list[Touch]:
         """Those of the touches, which are in order for each source, that reach into another slot than those before."""
+        if len(self._next_at) > SOURCES_MAX:
+            self._next_at.clear()
         out = []
         for touch in touches:
             if touch.to_at >= self._next_at.get(touch.source, EVER):

@@ -24,6 +24,7 @@ from psycopg.pq import Format
 from geofence.evidence import Check, DeviceEvent, Fixes, Observed, Status
 from geofence.plan import Scene
 from geofence.policy import Policy
+from geofence.stays import TOLD_MIN_S
 from store import haunts, scenes
 from store.evidence import micros
 from store.haunts import Place
@@ -68,10 +69,17 @@ def read(connection: Connection, visits: Sequence[str], policies: Policies) -> l
     events = _read_rows(connection, DEVICE_EVENTS, of_devices, DeviceEvent)
     statuses = _read_rows(connection, STATUSES, list(dict.fromkeys([*of_phones, *of_devices])), Status)
     outages = _outages(connection, staged)
+    elsewhen = _elsewhen(connection, visits)
     return [
         Case(
             scene=stage.scene,
-            observed=Observed(fixes=fixes.get(n, NO_FIXES), checks=checks[n], events=events[n], statuses=statuses[n]),
+            observed=Observed(
+                fixes=fixes.get(n, NO_FIXES),
+                checks=checks[n],
+                events=events[n],
+                statuses=statuses[n],
+                elsewhen=tuple(elsewhen[stage.scene.visit.id]),
+            ),
             policy=stage.policy,
             haunts={place: tuple(known[place]) for place in places[n]},
             outages=tuple(outage for outage in outages if outage[0] < stage.closes_at and outage[1] > stage.opens_at),
@@ -264,6 +272,14 @@ def _bounds(spans: Sequence[Span]) -> dict[str, object]:
     return {"first": min(span.from_at for span in spans), "last": max(span.to_at for span in spans)}
 
 
+def _elsewhen(connection: Connection, visits: Sequence[str]) -> Mapping[str, list[Stretch]]:
+    """Of each visit, the stays of its worker at its site on the same day that lie in no window of a visit of hers there."""
+    found: dict[str, list[Stretch]] = defaultdict(list)
+    for visit, start_at, end_at in connection.execute(ELSEWHEN, {"visits": list(visits), "min_s": TOLD_MIN_S}):
+        found[visit].append((start_at, end_at))
+    return found
+
+
 def _outages(connection: Connection, staged: Sequence[Staged]) -> list[Stretch]:
     if not staged:
         return []
@@ -326,6 +342,13 @@ cross join lateral (
     (select * from statuses where source = span.source and at < to_timestamp(span.from_at)
      order by at desc, identity desc limit %(before)s)
 ) as said
+"""
+
+ELSEWHEN = """
+select visit, extract(epoch from start_at)::float8, extract(epoch from end_at)::float8
+from stays
+where visit = any(%(visits)s) and kind = 'unscheduled' and end_at - start_at >= make_interval(secs => %(min_s)s)
+order by visit, start_at
 """
 
 OUTAGES = """

@@ -97,6 +97,7 @@ def test_a_replay_mends_what_somebody_broke_and_keeps_what_people_were_told(worl
         "delete from gaps", "update presence set state = 'on'", "delete from coverage where visit = 'v1'", "delete from sightings",
         "insert into gaps values ('never was', now(), now(), 'silent')", "delete from positions where worker = 'anna'",
         "update device_states set online = true, state = '{}'", "delete from neighbours", "delete from haunts",
+        "update stays set kind = 'planned', fixes = 1", "update searches set until = until - interval '1 hour'",
     ):  # fmt: skip
         world.connection.execute(statement)
     assert digest(world.verifier) != hash_before
@@ -115,7 +116,8 @@ def test_dropping_every_derived_row_loses_nothing(world: World) -> None:
     deliver(world, a_day(5), random.Random(5))
     live = contents(world)
     world.connection.execute(
-        "truncate outcomes, gaps, presence, coverage, haunts, alerts, positions, device_states, sightings, neighbours, due"
+        "truncate outcomes, gaps, presence, coverage, haunts, alerts, positions, device_states, sightings, neighbours, due, stays,"
+        " searches"
     )
     rebuild(world.verifier, LATER)
     assert contents(world) == live
@@ -141,7 +143,8 @@ def test_a_killed_replay_leaves_the_rest_to_verify(world: World, monkeypatch: py
     monkeypatch.setattr(replay, "CHUNK", 2)
 
     def killed(part: str, done: int, total: int) -> None:
-        raise KeyboardInterrupt
+        if part == "visits":
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         rebuild(world.verifier, LATER, report=killed)
