@@ -65,18 +65,24 @@ def cases(seed: int, sampling: Sampling, workers: int, trouble: float = TROUBLE)
                 faults=told.faults,
                 scene=scene,
                 observed=_cut(heard, homes, scene),
-                truth=_truth(told, scene),
+                truth=_truth(told, scene, plan.near[scene.site.id]),
             )
 
 
-def _truth(told: truth.Truth, scene: Scene) -> Truth:
-    """The simulator's, cut where her other visit to the same home begins to be meant: in the middle between the two plans."""
+def _truth(told: truth.Truth, scene: Scene, near: Sequence[str]) -> Truth:
+    """The simulator's, up to where another visit of hers is meant: between two to one home in the middle between the plans; and not
+    into the plan of one next door, whose fence may hold her too.
+    """
     visit, low, high = scene.visit, -math.inf, math.inf
     for other in scene.others:
-        if other.site == visit.site and other.ends_at <= visit.starts_at:
-            low = max(low, (other.ends_at + visit.starts_at) / 2)
-        elif other.site == visit.site:
-            high = min(high, (visit.ends_at + other.starts_at) / 2)
+        gap = min(other.ends_at, visit.ends_at), max(other.starts_at, visit.starts_at)
+        before, after = (sum(gap) / 2,) * 2 if other.site == visit.site else gap
+        if other.site != visit.site and other.site not in near:
+            continue
+        if other.ends_at <= visit.starts_at:
+            low = max(low, before)
+        else:
+            high = min(high, after)
     on_site = common(list(told.on_site), [(low, high)])
     hull = [(on_site[0][0], on_site[-1][1])] if on_site else []
     expected = union([(visit.starts_at, visit.ends_at), *hull])
