@@ -1,11 +1,20 @@
 """Batches: messages gathered until a transaction is worth it. Pure: the time is an argument.
 
     empty ──add──▶ gathering ──due──▶ taken whole, and empty again
+                       └──full──▶ no more is read from the broker until it is taken
 
-A batch is due when it has `rows_max` rows, when its first message has waited for `linger_s`, or when it has `quiet_rows` rows and
-nothing has come for `quiet_s`. It is bounded: `due` is asked after every message, and a message has a bounded number of reports.
+A batch is due
+
+- at once when it is full: of reports, of messages, or of bytes;
+- else `linger_s` after the one before it was taken, so that a stream of single messages makes few transactions; a message that
+  comes after a pause waits for `quiet_s` only;
+- or when it has `quiet_rows` reports and nothing has come for `quiet_s`.
+
+The next one gathers while one is committed, so the window of the broker should hold two. It is bounded: `full` is asked after every
+chunk that was read, and a chunk has a bounded number of reports.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -13,15 +22,18 @@ from msgspec import Struct
 from ingest.settings import Settings
 from ingest.wire import Report
 
+BYTES_MAX = 16 * 1024 * 1024
+"""Of the payloads in a batch. Outboxes of a day, 100 kB each, would otherwise fill the window with half a gigabyte."""
+
 
 class Session(Protocol):
     """The connection that a message came over. An acknowledgement means something only there."""
 
-    def acknowledge(self, mid: int, qos: int) -> None: ...
+    def acknowledge(self, mids: Sequence[int]) -> None: ...
 
 
 class Delivery(Struct, frozen=True):
-    """One message as it came."""
+    """One message as it came. With QoS 0 there is nothing to acknowledge, and `mid` is 0."""
 
     session: Session
     mid: int
@@ -45,33 +57,54 @@ class Batch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._messages_max = max(1, settings.window // 2)
+        self._taken_at = float("-inf")
         self._clear()
 
     def add(self, delivery: Delivery, reports: list[Report], now: float) -> None:
-        """Takes one message in. `now` is any clock that never goes back, in seconds; the same one for `wait_s`."""
+        """Takes one message in. `now` is any clock that never goes back, in seconds; the same one everywhere here."""
         if not self._deliveries:
             self._first_at = now
         self._last_at = now
+        self._bytes += len(delivery.payload)
         self._deliveries.append(delivery)
         self._reports += [(delivery, report) for report in reports]
         if not reports:
             self._ignored += 1
 
+    @property
+    def messages(self) -> int:
+        return len(self._deliveries)
+
+    @property
+    def oldest_at(self) -> float | None:
+        """When the oldest message was received, by the wall clock."""
+        return self._deliveries[0].received_at if self._deliveries else None
+
+    @property
+    def full(self) -> bool:
+        """No more should be added before it is taken."""
+        return (
+            len(self._reports) >= self._settings.rows_max
+            or len(self._deliveries) >= self._messages_max
+            or self._bytes >= BYTES_MAX
+        )  # fmt: skip
+
     def wait_s(self, now: float) -> float | None:
         """How long more messages may be waited for; 0 or less: it is due; None: there is nothing to wait with."""
         if not self._deliveries:
             return None
-        rows = len(self._reports)
-        if rows >= self._settings.rows_max or len(self._deliveries) >= self._settings.window:
+        if self.full:
             return 0.0
-        left = self._first_at + self._settings.linger_s - now
-        if rows >= self._settings.quiet_rows:
-            left = min(left, self._last_at + self._settings.quiet_s - now)
-        return left
+        due_at = max(self._first_at + self._settings.quiet_s, self._taken_at + self._settings.linger_s)
+        if len(self._reports) >= self._settings.quiet_rows:
+            due_at = min(due_at, self._last_at + self._settings.quiet_s)
+        return due_at - now
 
-    def take(self) -> Taken:
+    def take(self, now: float) -> Taken:
         """Everything gathered; the batch is empty afterwards."""
         taken = Taken(self._deliveries, self._reports, self._ignored)
+        self._taken_at = now
         self._clear()
         return taken
 
@@ -79,5 +112,6 @@ class Batch:
         self._deliveries: list[Delivery] = []
         self._reports: list[tuple[Delivery, Report]] = []
         self._ignored = 0
+        self._bytes = 0
         self._first_at = 0.0
         self._last_at = 0.0

@@ -1,5 +1,10 @@
 """One batch, one transaction: evidence, rejects and counters together, then the receipts that may be sent.
 
+    quick road     COPY into the tables: right when all of it is new
+       │ a row is there already, or cannot be taken
+       ▼
+    careful road   by way of staging tables, which skip what is there; a batch that is refused is halved until the row is found
+
 Rules kept here:
 
 - Returns only after the commit. Whoever acknowledges or sends receipts does so with what is returned, so never before it.
@@ -9,6 +14,7 @@ Rules kept here:
 """
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 
 import psycopg
 from msgspec import Struct
@@ -17,8 +23,16 @@ from geofence.evidence import DeviceEvent, Evidence
 from ingest.batch import Delivery
 from ingest.wire import Report
 from store import evidence, faults, rejects, sequences
+from store.evidence import Touched
 from store.rejects import Reason, Reject
 from store.sequences import Receipt
+
+CAREFUL_BATCHES = 50
+"""Batches that take the careful road after one with a repeat. Repeats come in swarms (a phone sends its outbox again, a broker what
+was not acknowledged), and each vain attempt leaves dead rows in the table."""
+
+Reports = list[tuple[Delivery, Report]]
+Write = Callable[[psycopg.Connection, Iterable[Evidence]], list[Touched]]
 
 
 class Committed(Struct, frozen=True, kw_only=True):
@@ -31,25 +45,48 @@ class Committed(Struct, frozen=True, kw_only=True):
     """In the order of the commits; of one counter the last is the highest."""
 
 
-def commit(connection: psycopg.Connection, reports: list[tuple[Delivery, Report]]) -> Committed:
-    """Stores the reports of a batch. Raises what is no fault of theirs, as psycopg does."""
+class Committer:
+    """Commits batch after batch on one connection, which it prepares for that."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        evidence.prepare(connection)
+        self.connection = connection
+        self._careful = 0
+
+    def commit(self, reports: Reports) -> Committed:
+        """Stores the reports of a batch. Raises what is no fault of theirs, as psycopg does."""
+        if self._careful == 0:
+            try:
+                return _transact(self.connection, reports, evidence.copy)
+            except psycopg.errors.UniqueViolation:
+                self._careful = CAREFUL_BATCHES
+            except (psycopg.Error, OverflowError, UnicodeError) as error:
+                if not faults.blames_data(error):
+                    raise
+        else:
+            self._careful -= 1
+        return commit_carefully(self.connection, reports)
+
+
+def commit_carefully(connection: psycopg.Connection, reports: Reports) -> Committed:
+    """Stores what is new of the reports, and sets aside what the database refuses."""
     try:
-        return _transact(connection, reports)
+        return _transact(connection, reports, evidence.write)
     except (psycopg.Error, OverflowError, UnicodeError) as error:
         if not faults.blames_data(error) or not reports:
             raise
         if len(reports) == 1:
-            return _transact(connection, [_refused(*reports[0], error)])
+            return _transact(connection, [_refused(*reports[0], error)], evidence.write)
     middle = len(reports) // 2
-    return _join(commit(connection, reports[:middle]), commit(connection, reports[middle:]))
+    return _join(commit_carefully(connection, reports[:middle]), commit_carefully(connection, reports[middle:]))
 
 
-def _transact(connection: psycopg.Connection, reports: list[tuple[Delivery, Report]]) -> Committed:
+def _transact(connection: psycopg.Connection, reports: Reports, write: Write) -> Committed:
     said = [report.said for _, report in reports]
     taken = [one for one in said if not isinstance(one, Reject)]
     refused = [one for one in said if isinstance(one, Reject)]
     with connection.transaction():
-        touched = evidence.write(connection, taken)
+        touched = write(connection, taken)
         rejects.write(connection, refused)
         receipts = sequences.extend(connection, counted(said))
     stored = sum(source.rows for source in touched)

@@ -7,6 +7,7 @@ from collections import Counter
 
 from ingest.batch import Taken
 from ingest.commit import Committed
+from ingest.link import History
 
 
 class Counts:
@@ -24,6 +25,7 @@ class Counts:
         self.commit_s = 0.0
         self.retries = 0
         self.last_message_at: float | None = None
+        self._rated = (0.0, 0)
 
     def add(self, taken: Taken, committed: Committed, commit_s: float) -> None:
         """One batch is in the database."""
@@ -39,13 +41,17 @@ class Counts:
         if taken.deliveries:
             self.last_message_at = taken.deliveries[-1].received_at
 
-    def state(self, *, connected: bool, queue_depth: int) -> dict[str, object]:
-        """As a heartbeat carries it."""
-        return {
+    def state(
+        self, *, now: float, connected: bool, queue_depth: int, oldest_at: float | None, history: History
+    ) -> dict[str, object]:
+        """As a heartbeat carries it. `now` and `oldest_at`, of the oldest message that is not committed, are by the wall clock."""
+        state: dict[str, object] = {
             "connected": connected,
             "queue_depth": queue_depth,
+            "lag_s": round(max(0.0, now - oldest_at), 3) if oldest_at is not None else 0.0,
             "messages_total": self.messages,
             "received_total": self.received,
+            "received_per_s": self._rate(now),
             "stored_total": self.stored,
             "duplicate_total": self.duplicate,
             "ignored_total": self.ignored,
@@ -55,4 +61,17 @@ class Counts:
             "commit_ms": round(self.commit_s * 1000, 3),
             "retries_total": self.retries,
             "last_message_at": self.last_message_at,
+            "connections_total": history.connections,
+            "stalls_total": history.stalls,
+            "half_open_total": history.half_open,
+            "sessions_lost_total": history.sessions_lost,
         }
+        if history.connected_at is not None:
+            state["connected_at"] = history.connected_at
+        return state
+
+    def _rate(self, now: float) -> float:
+        """Reports a second since this was last asked."""
+        at, received = self._rated
+        self._rated = (now, self.received)
+        return round((self.received - received) / (now - at), 1) if at and now > at else 0.0

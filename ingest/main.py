@@ -1,8 +1,8 @@
 """ingest: takes messages from the broker, stores what they say, and only then acknowledges them.
 
-    broker ──link──▶ inbox ──decode──▶ batch ──one transaction──▶ database
-       ▲                                               │
-       └────────── acknowledge, in order; receipts ────┘
+    link's thread    broker ──read──▶ decode ──▶ intake: the batch that gathers
+                        ▲                             │ due
+    main thread         └── acknowledge, receipts ◀── one transaction ──▶ database
 
 Rules kept here:
 
@@ -14,27 +14,32 @@ Rules kept here:
 import os
 import random
 import signal
+import sys
 import threading
 import time
-from queue import Empty, SimpleQueue
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 import psycopg
 import structlog
 
-from ingest import reread, wire
-from ingest.batch import Batch, Taken
-from ingest.commit import Committed, commit
+from ingest import reread
+from ingest.batch import Taken
+from ingest.commit import Committed, Committer
 from ingest.counts import Counts
-from ingest.link import Inbox, Link, pause_s
+from ingest.intake import Intake
+from ingest.link import Link, pause_s
 from ingest.settings import Settings
-from store import evidence, keys, outages
+from store import keys, outages
 from store.sequences import Receipt
 
 IDLE_S = 0.25
-"""How often an idle ingest looks whether it is told to stop."""
+"""How often an idle ingest looks at the clock."""
 HARD_EXIT_S = 1.0
 """How long after the time for draining a stop may still hang."""
+SWITCH_S = 0.0005
+"""How long one thread may keep the interpreter from the other. A COPY gives it away at every block, and wants it back soon."""
 CONNECTION = {
     "connect_timeout": "5",
     "keepalives_idle": "10",
@@ -45,50 +50,43 @@ CONNECTION = {
 }
 
 log = structlog.get_logger("ingest")
+_session = attrgetter("session")
 
 
-def run(settings: Settings, database: str, mqtt: str, *, stopping: threading.Event | None = None) -> None:
-    """Runs until SIGTERM or SIGINT, or until `stopping` is set. `database` and `mqtt` are URLs; either may be away at any time."""
-    stopping = stopping or threading.Event()
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: _stop(stopping, inbox, settings.drain_s + HARD_EXIT_S))
-    inbox: Inbox = SimpleQueue()
+def run(settings: Settings, database: str, mqtt: str) -> None:
+    """Runs until SIGTERM or SIGINT. `database` and `mqtt` are URLs; either may be away at any time."""
+    sys.setswitchinterval(SWITCH_S)
+    intake = Intake(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: _stop(intake, settings.drain_s + HARD_EXIT_S))
     jitter = random.Random()  # noqa: S311 - spreads retries; guards nothing.
-    link = Link(settings, mqtt, inbox, jitter)
-    Ingestor(settings, database, link, inbox, jitter, stopping).run()
+    link = Link(settings, mqtt, intake, jitter)
+    Ingestor(settings, database, link, intake, jitter).run()
 
 
-def _stop(stopping: threading.Event, inbox: Inbox, seconds: float) -> None:
+def _stop(intake: Intake, seconds: float) -> None:
     """Asks for a clean stop, and ends the process where a database or a broker that hangs does not let it happen.
 
     That is no worse than a kill: what was not acknowledged is delivered again.
     """
-    if not stopping.is_set():
-        stopping.set()
-        # A signal that interrupts SimpleQueue.get() near its timeout leaves it waiting for ever (CPython 3.11): wake it.
-        inbox.put(None)
+    if not intake.closing:
+        intake.close()
         hard = threading.Timer(seconds, os._exit, (1,))
         hard.daemon = True
         hard.start()
 
 
 class Ingestor:
-    """The loop between the inbox and the database."""
+    """The loop between the intake and the database."""
 
-    def __init__(
-        self, settings: Settings, database: str, link: Link, inbox: Inbox, jitter: random.Random, stopping: threading.Event
-    ) -> None:
+    def __init__(self, settings: Settings, database: str, link: Link, intake: Intake, jitter: random.Random) -> None:
         self._settings = settings
         self._database = database
         self._link = link
-        self._inbox = inbox
+        self._intake = intake
         self._jitter = jitter
-        self._stopping = stopping
-        self._batch = Batch(settings)
         self._counts = Counts()
-        self._connection: psycopg.Connection | None = None
-        self._keys: dict[str, str] = {}
+        self._committer: Committer | None = None
         self._name = "ingest" if settings.client_id == Settings().client_id else f"ingest:{settings.client_id}"
         self._started_at = time.time()
         self._next_beat = 0.0
@@ -100,50 +98,22 @@ class Ingestor:
         log.info("Started.", name=self._name)
         # Messages wait better in the broker than here, and without the keys some could not be read.
         failures = 0
-        while not self._stopping.is_set() and not self._beat():
+        while not self._intake.closing and not self._beat():
             failures += 1
-            self._stopping.wait(pause_s(failures, self._settings.retry_max_s, self._jitter))
+            self._intake.rest(pause_s(failures, self._settings.retry_max_s, self._jitter))
         self._link.start()
-        while not self._stopping.is_set():
+        while not self._intake.closing:
             self._beat_if_due()
-            self._step()
+            taken = self._intake.wait(IDLE_S)
+            if taken is not None:
+                self._link.wake()
+                self.store(taken)
+            if self._link.broken is not None:
+                raise self._link.broken
         self._drain()
-        log.info("Stopped.", name=self._name, **self._counts.state(connected=False, queue_depth=self._inbox.qsize()))
+        log.info("Stopped.", name=self._name, messages=self._counts.messages, stored=self._counts.stored)
 
-    def _drain(self) -> None:
-        self._give_up_at = time.monotonic() + self._settings.drain_s
-        self._link.take_no_more()
-        while not self._inbox.empty() and time.monotonic() < self._give_up_at:
-            self._step()
-        self._store(self._batch.take())
-        self._link.close()
-        self._beat()
-        if self._connection is not None:
-            self._connection.close()
-
-    def _step(self) -> None:
-        """Takes one message in, or commits the batch that is due."""
-        wait_s = self._batch.wait_s(time.monotonic())
-        if wait_s is not None and wait_s <= 0:
-            self._store(self._batch.take())
-            return
-        try:
-            delivery = self._inbox.get(timeout=IDLE_S if wait_s is None else min(wait_s, IDLE_S))
-        except Empty:
-            return
-        if delivery is None:
-            return
-        reports = wire.decode(
-            delivery.topic,
-            delivery.payload,
-            delivery.received_at,
-            prefix=self._settings.prefix,
-            owntracks_prefix=self._settings.owntracks_prefix,
-            keys=self._keys,
-        )
-        self._batch.add(delivery, reports, time.monotonic())
-
-    def _store(self, taken: Taken) -> None:
+    def store(self, taken: Taken) -> None:
         """Commits, then acknowledges and sends receipts. Leaves all of it to the next session when told to stop and unable."""
         if not taken.deliveries:
             return
@@ -152,8 +122,8 @@ class Ingestor:
         if committed is None:
             return
         seconds = time.monotonic() - started
-        for delivery in taken.deliveries:
-            delivery.session.acknowledge(delivery.mid, delivery.qos)
+        for session, deliveries in groupby(taken.deliveries, _session):
+            session.acknowledge([one.mid for one in deliveries if one.qos])
         self._send(committed.receipts)
         self._counts.add(taken, committed, seconds)
         log.debug(
@@ -166,35 +136,52 @@ class Ingestor:
             ms=round(seconds * 1000, 1),
         )
 
+    def hang_up(self) -> None:
+        """Ends the connection to the database; the next batch opens another."""
+        if self._committer is not None:
+            self._committer.connection.close()
+            self._committer = None
+
+    def _drain(self) -> None:
+        self._give_up_at = time.monotonic() + self._settings.drain_s
+        self._link.take_no_more()
+        self.store(self._intake.take())
+        self._link.close()
+        self._beat()
+        self.hang_up()
+
     def _commit_at_last(self, taken: Taken) -> Committed | None:
         failures = 0
         while True:
             try:
-                committed = commit(self._connect(), taken.reports)
+                committed = self._connect().commit(taken.reports)
             except psycopg.Error as error:
                 if failures == 0:
                     log.warning("The database did not take a batch, trying on.", why=str(error).strip(), reports=len(taken.reports))
                 failures += 1
                 self._counts.retries += 1
-                self._hang_up()
+                self.hang_up()
             else:
                 if failures:
                     log.info("The database took the batch.", attempts=failures + 1)
                 return committed
             if time.monotonic() >= self._give_up_at:
                 return None
-            self._stopping.wait(pause_s(failures, self._settings.retry_max_s, self._jitter))
-            if self._stopping.is_set() and self._give_up_at == float("inf"):
+            self._intake.rest(pause_s(failures, self._settings.retry_max_s, self._jitter))
+            if self._intake.closing and self._give_up_at == float("inf"):
                 self._give_up_at = time.monotonic() + self._settings.drain_s
 
     def _send(self, receipts: list[Receipt]) -> None:
         session = self._link.session
-        if session is None:
+        if session is None or not receipts:
             return
-        newest = {(receipt.source, receipt.epoch): receipt for receipt in receipts}
-        for receipt in newest.values():
-            topic = f"{self._settings.prefix}/workers/{receipt.source}/receipt"
-            session.publish(topic, msgspec.json.encode({"epoch": receipt.epoch, "through": receipt.through}))
+        prefix, encode = self._settings.prefix, msgspec.json.encode
+        session.publish(
+            [
+                (f"{prefix}/workers/{one.source}/receipt", one.epoch, encode({"epoch": one.epoch, "through": one.through}))
+                for one in receipts
+            ]
+        )
 
     def _beat_if_due(self) -> None:
         # At once when the link has changed: who waits for us to be subscribed must not wait for a beat as well.
@@ -205,44 +192,44 @@ class Ingestor:
         """Says that we live, notes an outage that has just ended, reads keys that were added, and rejects that are wanted again.
 
         False if the database is away."""
-        self._next_beat = time.monotonic() + self._settings.beat_every_s
+        settings = self._settings
+        self._next_beat = time.monotonic() + settings.beat_every_s
         now = time.time()
         session = self._link.session
         self._said_connected = session is not None
-        state = self._counts.state(connected=session is not None, queue_depth=self._inbox.qsize())
+        state = self._counts.state(
+            now=now,
+            connected=session is not None,
+            queue_depth=self._intake.depth,
+            oldest_at=self._intake.oldest_at,
+            history=self._link.history,
+        )
         try:
-            connection = self._connect()
+            connection = self._connect().connection
             if session is not None:
-                outage = outages.record_silence(connection, now=now, tolerated_s=self._settings.outage_after_s)
+                outage = outages.record_silence(connection, now=now, tolerated_s=settings.outage_after_s)
                 if outage is not None:
                     log.warning("Nobody took evidence for a while.", seconds=round(outage[1] - outage[0], 1))
                 state["live_at"] = now
-                state["protocol"] = session.protocol.name
+                state["protocol"] = "MQTTv5"
             outages.beat(connection, self._name, now=now, started_at=self._started_at, state=state)
-            self._keys = keys.read(connection)
-            settings = self._settings
-            reread.bite(connection, prefix=settings.prefix, owntracks_prefix=settings.owntracks_prefix, keys=self._keys)
+            self._intake.keys = keys.read(connection)
+            reread.bite(connection, prefix=settings.prefix, owntracks_prefix=settings.owntracks_prefix, keys=self._intake.keys)
         except psycopg.Error as error:
             if self._beaten:
                 log.warning("The database does not answer, trying on.", why=str(error).strip())
             self._beaten = False
-            self._hang_up()
+            self.hang_up()
         else:
             self._beaten = True
         return self._beaten
 
-    def _connect(self) -> psycopg.Connection:
-        if self._connection is None:
+    def _connect(self) -> Committer:
+        if self._committer is None:
             connection = psycopg.connect(self._database, autocommit=True, **CONNECTION)  # type: ignore[arg-type]
             try:
-                evidence.prepare(connection)
+                self._committer = Committer(connection)
             except psycopg.Error:
                 connection.close()
                 raise
-            self._connection = connection
-        return self._connection
-
-    def _hang_up(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        return self._committer

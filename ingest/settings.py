@@ -16,16 +16,20 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     share: str = ""
     """Name of a shared subscription by which several ingestors divide the load; empty: a plain subscription, one ingestor."""
     keepalive_s: int = 30
+    pulse_s: float = 10.0
+    """When nothing has come for so long, ingest sends a pulse to itself through the broker; three of them lost are a stall."""
     session_expiry_s: int = 7 * 86_400
-    """How long the broker keeps our queue while we are away (MQTT 5; with 3.1.1 the broker decides)."""
-    window: int = 5_000
-    """Unacknowledged messages that the broker may send (MQTT 5). This is the back-pressure: nothing is ever discarded."""
+    """How long the broker keeps our queue while we are away."""
+    window: int = 10_000
+    """Unacknowledged messages that the broker may send. This is the back-pressure: nothing is ever discarded. One
+    transaction takes half of it at most, so that the other half can gather meanwhile."""
 
     rows_max: int = 5_000
     """Rows of a transaction: beyond this a larger one is no faster."""
     linger_s: float = 0.1
-    """How long the first message of a batch waits for company."""
+    """How soon a batch that is not full may follow the one before it: a stream of single messages makes so many transactions."""
     quiet_s: float = 0.01
+    """How long the first message after a pause waits for company."""
     quiet_rows: int = 20
     """A batch of at least this many rows goes early when nothing has come for `quiet_s`: a broker whose window is small is then
     waiting for us, and waiting for it as well would stall both."""
@@ -33,7 +37,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     beat_every_s: float = 3.0
     outage_after_s: float = 30.0
     """A silence of all ingestors longer than this is an outage of ours, which gaps in the evidence may be blamed on."""
-    retry_max_s: float = 5.0
-    """Cap of the growing pause between attempts when the broker or the database is away."""
+    retry_max_s: float = 3.0
+    """Cap of the growing pause between attempts when the broker or the database is away. With the 5 s that an attempt may take,
+    what has come back is used again within 8."""
     drain_s: float = 3.0
     """How long a stopping ingest tries to commit what it holds; what is left, the broker delivers again."""

@@ -70,10 +70,10 @@ def mqtt(url: str | None, configured: config.Settings) -> str:
     url = url or configured.mqtt
     if not url:
         raise typer.BadParameter("say which one: mqtt://host:1883; or set SITEWATCH_MQTT", param_hint="--mqtt")
-    from ingest import link
+    from ingest import broker
 
     try:
-        link.parse(url)
+        broker.parse(url)
     except ValueError as error:
         raise typer.BadParameter(
             "cannot be read as one: it looks like mqtt://user:password@host:1883", param_hint="--mqtt"

@@ -1,4 +1,9 @@
-"""Evidence in: binary COPY into a staging table, then one ordered INSERT that skips what is already there.
+"""Evidence in, by binary COPY, on one of two roads:
+
+    copy    straight into the table; all of it is new, or nothing is stored and `UniqueViolation` is raised
+    write   into a staging table, then one ordered INSERT that skips what is already there
+
+The first costs PostgreSQL less than half of the second (`bench/ingest.py`); repeats are rare, and only the second can take them.
 
 Rules kept here:
 
@@ -12,7 +17,9 @@ Times travel as the eight bytes that a binary timestamptz is, microseconds since
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, LiteralString
 
 import psycopg
@@ -22,6 +29,7 @@ from geofence.evidence import Check, DeviceEvent, Evidence, Fix, Status
 
 POSTGRES_EPOCH_S = 946_684_800
 """2000-01-01 UTC in seconds since 1970: where PostgreSQL's timestamps begin."""
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 Row = tuple[Any, ...]
 
@@ -33,6 +41,8 @@ class Touched(Struct, frozen=True, kw_only=True):
     from_at: datetime
     to_at: datetime
     rows: int
+    others: bool
+    """Anything but fixes."""
 
 
 def micros(at: float) -> int:
@@ -45,6 +55,7 @@ class _Table(Struct, frozen=True, kw_only=True):
 
     create: LiteralString
     copy: LiteralString
+    stage: LiteralString
     insert: LiteralString
     types: tuple[str, ...]
     row: Callable[[Any], Row]
@@ -54,7 +65,8 @@ def _table(name: LiteralString, columns: Sequence[tuple[LiteralString, str]], ro
     listed = ", ".join(column for column, _ in columns)
     return _Table(
         create=f"create temporary table if not exists staged_{name} (like {name}) on commit delete rows",
-        copy=f"copy staged_{name} ({listed}) from stdin (format binary)",
+        copy=f"copy {name} ({listed}) from stdin (format binary)",
+        stage=f"copy staged_{name} ({listed}) from stdin (format binary)",
         # Names of our own tables and columns only: nothing from outside is ever part of these statements.
         insert=f"""
             with fresh as (
@@ -203,8 +215,13 @@ TABLES: dict[type[Evidence], _Table] = {
 }
 
 # One row a transaction; verify reads the journal in commit order and is woken by the notification.
-JOURNAL = "insert into journal (sources, from_at, to_at) values (%s, %s, %s)"
-NOTIFY = "notify sitewatch_journal"
+JOURNAL = """
+with noted as (insert into journal (sources, from_at, to_at, others) values (%s, %s, %s, %s))
+select pg_notify('sitewatch_journal', '')
+"""
+
+_key = itemgetter(0, 1, 2)
+_source = itemgetter(0)
 
 
 def prepare(connection: psycopg.Connection) -> None:
@@ -213,29 +230,68 @@ def prepare(connection: psycopg.Connection) -> None:
         connection.execute(table.create)
 
 
+def copy(connection: psycopg.Connection, evidence: Iterable[Evidence]) -> list[Touched]:
+    """Stores what is all new in the caller's transaction, journals it, and returns it by source.
+
+    Raises `UniqueViolation` when any of it is there already; what is twice in `evidence` itself is taken once.
+    """
+    return _journaled(connection, [_copy(connection, table, rows) for table, rows in _by_table(evidence)])
+
+
 def write(connection: psycopg.Connection, evidence: Iterable[Evidence]) -> list[Touched]:
     """Stores what is not there yet in the caller's transaction, journals it, and returns it by source."""
+    return _journaled(connection, [_insert(connection, table, rows) for table, rows in _by_table(evidence)])
+
+
+def _by_table(evidence: Iterable[Evidence]) -> list[tuple[_Table, list[Row]]]:
     rows: dict[type, list[Row]] = {kind: [] for kind in TABLES}
     for one in evidence:
         kind = type(one)
         rows[kind].append(TABLES[kind].row(one))
-    touched = [_insert(connection, table, rows[kind]) for kind, table in TABLES.items() if rows[kind]]
-    merged = _merge(source for part in touched for source in part)
-    if merged:
-        spans = ([one.source for one in merged], [one.from_at for one in merged], [one.to_at for one in merged])
-        connection.execute(JOURNAL, spans)
-        connection.execute(NOTIFY)
-    return merged
+    return [(table, rows[kind]) for kind, table in TABLES.items() if rows[kind]]
+
+
+def _copy(connection: psycopg.Connection, table: _Table, rows: list[Row]) -> list[Touched]:
+    rows.sort(key=_key)
+    fresh = [next(same) for _, same in groupby(rows, _key)]
+    with connection.cursor() as cursor:
+        _send(cursor, table.copy, table, fresh)
+    touched: list[Touched] = []
+    for source, group in groupby(fresh, _source):
+        ats = [row[1] for row in group]
+        span = _moment(ats[0]), _moment(ats[-1])
+        touched.append(Touched(source=source, from_at=span[0], to_at=span[1], rows=len(ats), others=_others(table)))
+    return touched
 
 
 def _insert(connection: psycopg.Connection, table: _Table, rows: list[Row]) -> list[Touched]:
     with connection.cursor() as cursor:
-        with cursor.copy(table.copy) as copy:
-            copy.set_types(table.types)
-            for row in rows:
-                copy.write_row(row)
+        _send(cursor, table.stage, table, rows)
         cursor.execute(table.insert)
-        return [Touched(source=row[0], from_at=row[1], to_at=row[2], rows=row[3]) for row in cursor]
+        return [Touched(source=row[0], from_at=row[1], to_at=row[2], rows=row[3], others=_others(table)) for row in cursor]
+
+
+def _send(cursor: psycopg.Cursor[Any], statement: LiteralString, table: _Table, rows: Sequence[Row]) -> None:
+    with cursor.copy(statement) as stream:
+        stream.set_types(table.types)
+        for row in rows:
+            stream.write_row(row)
+
+
+def _journaled(connection: psycopg.Connection, parts: list[list[Touched]]) -> list[Touched]:
+    merged = _merge(source for part in parts for source in part)
+    if merged:
+        columns = zip(*((one.source, one.from_at, one.to_at, one.others) for one in merged), strict=True)
+        connection.execute(JOURNAL, [list(column) for column in columns])
+    return merged
+
+
+def _others(table: _Table) -> bool:
+    return table is not TABLES[Fix]
+
+
+def _moment(micros: int) -> datetime:
+    return _BEGINNING + timedelta(microseconds=micros)
 
 
 def _merge(parts: Iterable[Touched]) -> list[Touched]:
@@ -253,4 +309,5 @@ def _union(one: Touched, other: Touched) -> Touched:
         from_at=min(one.from_at, other.from_at),
         to_at=max(one.to_at, other.to_at),
         rows=one.rows + other.rows,
+        others=one.others or other.others,
     )

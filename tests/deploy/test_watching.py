@@ -17,6 +17,7 @@ import yaml
 from api import metrics
 from api.stream import Hub
 from ingest.counts import Counts as IngestCounts
+from ingest.link import History
 from sitewatch.verify import Counts as VerifyCounts
 from store.figures import ProgramRow
 from store.touched import Backlog
@@ -35,7 +36,9 @@ def shown() -> set[str]:
     ingest.last_message_at = time.time()
     verify = VerifyCounts(time.time())
     states = {
-        "ingest:ingest-1": ingest.state(connected=True, queue_depth=0),
+        "ingest:ingest-1": ingest.state(
+            now=time.time(), connected=True, queue_depth=0, oldest_at=None, history=History(connected_at=time.time())
+        ),
         "verify": verify.state(Backlog(entries=0, visits=0, age_s=0.0), active=True),
     }
     now = datetime.now(UTC)

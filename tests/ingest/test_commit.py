@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import psycopg
@@ -10,7 +10,7 @@ import pytest
 
 from geofence.evidence import Check, DeviceEvent, Evidence, Fix, Status
 from ingest.batch import Delivery
-from ingest.commit import Committed, commit
+from ingest.commit import CAREFUL_BATCHES, Committed, Committer, Reports, commit_carefully
 from ingest.wire import Report
 from store import evidence, rejects
 from store.rejects import Reason, Reject
@@ -19,7 +19,7 @@ NOW = 1_795_312_800.0
 
 
 class NoSession:
-    def acknowledge(self, mid: int, qos: int) -> None: ...
+    def acknowledge(self, mids: Sequence[int]) -> None: ...
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def connect(url: str) -> psycopg.Connection:
     return opened
 
 
-def reports(*said: Evidence | Reject) -> list[tuple[Delivery, Report]]:
+def reports(*said: Evidence | Reject) -> Reports:
     delivery = Delivery(NoSession(), 1, 1, "sitewatch/v1/workers/w-1/position", b"[...]", NOW)
     return [(delivery, Report(b"{%d}" % number, one)) for number, one in enumerate(said)]
 
@@ -50,6 +50,11 @@ def fix(number: int = 1, *, source: str = "w-1", at: float | None = None, seq: i
         epoch=None if seq is None else 0,
         seq=seq,
     )
+
+
+def commit(connection: psycopg.Connection, reports: Reports) -> Committed:
+    """As ingest does it for the first batch on a connection."""
+    return Committer(connection).commit(reports)
 
 
 def count(connection: psycopg.Connection, table: str) -> int:
@@ -129,6 +134,64 @@ def test_a_batch_that_is_committed_again_after_a_lost_answer_counts_as_repeats(c
     assert len(journal(connection)) == 1
 
 
+def test_the_quick_road_and_the_careful_one_end_in_the_same_tables(connection: psycopg.Connection) -> None:
+    """With repeats inside a batch, across batches, and with rows that nobody can take."""
+
+    def drawn(seed: int) -> Iterator[Reports]:
+        rng = random.Random(seed)
+        for _ in range(12):
+            said: list[Evidence | Reject] = []
+            # Half of the batches are all new, as most are: without them the quick road would be taken once and never again.
+            first = rng.choice([0, 1000 * rng.randrange(1, 10**6)])
+            for _ in range(rng.randrange(1, 60)):
+                number = first + rng.randrange(40)
+                source = f"w-{rng.randrange(5)}"
+                said.append(fix(number, source=source, seq=number + 1))
+                said.append(
+                    Status(source=source, at=NOW + number, received_at=NOW, identity=number, state="online", seq=number + 1)
+                )
+            said += [fix(7, lon=float("nan"), source="\0")] * rng.randrange(2)
+            yield reports(*said)
+
+    tables = ("fixes", "checks", "device_events", "statuses", "sequences", "journal", "rejects")
+
+    def contents() -> list[list[tuple[object, ...]]]:
+        shown = {"journal": "sources, from_at, to_at", "rejects": "topic, payload, reason, times"}
+        found = [connection.execute(f"select {shown.get(table, '*')} from {table} order by 1, 2, 3").fetchall() for table in tables]
+        connection.execute(f"truncate {', '.join(tables)}")
+        return found
+
+    quick = Committer(connection)
+    counts = []
+    for batch in drawn(3):
+        quick._careful = 0
+        counts.append(summary(quick.commit(batch)))
+    stored = contents()
+    assert [summary(commit_carefully(connection, batch)) for batch in drawn(3)] == counts
+    assert contents() == stored
+    assert any(duplicate == 0 for _, duplicate, _ in counts)
+    assert any(duplicate for _, duplicate, _ in counts)
+
+
+def test_after_a_repeat_batches_are_careful_for_a_while(connection: psycopg.Connection) -> None:
+    """Each vain attempt at the quick road leaves dead rows behind."""
+    committer = Committer(connection)
+    assert summary(committer.commit(reports(fix(1), fix(2)))) == (2, 0, 0)
+    for _ in range(CAREFUL_BATCHES + 1):
+        assert summary(committer.commit(reports(fix(1), fix(2), fix(3)))) in ((1, 2, 0), (0, 3, 0))
+    assert xids_used(connection, lambda: committer.commit(reports(fix(4)))) == 1
+    assert xids_used(connection, lambda: committer.commit(reports(fix(4)))) == 2
+    assert xids_used(connection, lambda: committer.commit(reports(fix(4)))) == 1
+
+
+def xids_used(connection: psycopg.Connection, work: Callable[[], object]) -> int:
+    """How many transactions wrote: two when the first was in vain."""
+    before = connection.execute("select pg_current_xact_id()::text::bigint").fetchone() or (0,)
+    work()
+    after = connection.execute("select pg_current_xact_id()::text::bigint").fetchone() or (0,)
+    return int(after[0] - before[0]) - 1
+
+
 # Journal -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -136,6 +199,8 @@ def test_the_journal_names_each_source_once_with_the_span_of_what_is_new(connect
     commit(connection, reports(fix(5), fix(1, source="w-2")))
     check = Check(source="w-1", at=NOW - 100, received_at=NOW, identity=1, kind="in")
     commit(connection, reports(fix(5), fix(9), fix(7), check, fix(1, source="w-2"), fix(3, source="w-0")))
+    others = connection.execute("select others from journal order by xid, id").fetchall()
+    assert others == [([False, False],), ([False, True],)]
     _, (sources, from_at, to_at) = journal(connection)
     spans = [(source, a.timestamp() - NOW, b.timestamp() - NOW) for source, a, b in zip(sources, from_at, to_at, strict=True)]
     assert spans == [("w-0", 3, 3), ("w-1", -100, 9)]

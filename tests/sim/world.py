@@ -14,10 +14,8 @@ Rules kept here:
 
 import contextlib
 import random
-import threading
 from collections import Counter, deque
-from collections.abc import Callable
-from queue import SimpleQueue
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import msgspec
@@ -28,8 +26,9 @@ from msgspec import Struct
 import device_sim
 from device_sim import Day, Options
 from device_sim.outbox import Outbox
-from ingest import main as ingest_main
 from ingest.batch import Delivery
+from ingest.commit import Committer
+from ingest.intake import Intake
 from ingest.link import Link
 from ingest.main import Ingestor
 from ingest.settings import Settings
@@ -66,13 +65,14 @@ class Session:
     def __init__(self, broker: "Broker") -> None:
         self._broker: Broker | None = broker
 
-    def acknowledge(self, mid: int, qos: int) -> None:
-        if self._broker is not None:
-            self._broker.unacknowledged.pop(mid, None)
+    def acknowledge(self, mids: Sequence[int]) -> None:
+        for mid in mids:
+            if self._broker is not None:
+                self._broker.unacknowledged.pop(mid, None)
 
-    def publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, receipts: Iterable[tuple[str, int, bytes]]) -> None:
         if self._broker is not None:
-            self._broker.receipts.append((topic, payload))
+            self._broker.receipts += [(topic, payload) for topic, _, payload in receipts]
 
     def end(self) -> None:
         self._broker = None
@@ -173,17 +173,15 @@ class World:
     # Ingest -----------------------------------------------------------------------------------------------------------------
 
     def _start_ingest(self) -> None:
-        self._inbox: SimpleQueue[Delivery | None] = SimpleQueue()
         self._link = _Link(Session(self._broker))
-        settings = Settings(rows_max=400, linger_s=3600.0, quiet_s=3600.0)
-        self._ingestor = Ingestor(
-            settings, self._database, cast(Link, self._link), self._inbox, random.Random(0), threading.Event()
-        )
+        settings = Settings(rows_max=400)
+        self._intake = Intake(settings)
+        self._ingestor = Ingestor(settings, self._database, cast(Link, self._link), self._intake, random.Random(0))
 
     def _drop_ingest(self) -> None:
         """kill -9: its memory and its connections go; the broker keeps what it had not acknowledged."""
         self._link.session.end()
-        self._ingestor._hang_up()
+        self._ingestor.hang_up()
         self._broker.return_unacknowledged()
 
     def _ingest(self, faults: tuple[str, ...]) -> None:
@@ -193,13 +191,11 @@ class World:
                 message = self._broker.waiting.popleft()
                 self._broker.unacknowledged[message[0]] = message
                 mid, topic, payload = message
-                self._inbox.put(Delivery(self._link.session, mid, 1, topic, payload, self.now))
-            while not self._inbox.empty():
-                self._ingestor._step()
+                self._intake.receive([Delivery(self._link.session, mid, 1, topic, payload, self.now)])
             if strikes:
                 self._strike(strikes.pop())
             else:
-                self._ingestor._store(self._ingestor._batch.take())
+                self._ingestor.store(self._intake.take())
 
     def _strike(self, kind: str) -> None:
         """With a batch taken in and not committed."""
@@ -208,18 +204,18 @@ class World:
             # The connection goes, the process stays: it commits what it holds, and its acknowledgements reach nobody.
             self._link.session.end()
             self._link.session = Session(self._broker)
-            self._ingestor._store(self._ingestor._batch.take())
+            self._ingestor.store(self._intake.take())
             self._broker.return_unacknowledged()
             return
         if kind == "commit_unanswered":
             # Committed, and dead before a word of it was said.
             self._link.session.end()
-            self._ingestor._store(self._ingestor._batch.take())
+            self._ingestor.store(self._intake.take())
         else:
             # Dead on the way into the commit: whatever was said before it was said too early.
             with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed):
-                patch.setattr(ingest_main, "commit", _die)
-                self._ingestor._store(self._ingestor._batch.take())
+                patch.setattr(Committer, "commit", _die)
+                self._ingestor.store(self._intake.take())
         self._drop_ingest()
         self._start_ingest()
 
