@@ -76,7 +76,7 @@ def _case(rng: np.random.Generator, phones: np.random.Generator, drawn: Drawn, s
     # In another building she is not on site, also where the fence covers that building too.
     inside = own.fence.contains(way.x, way.y) & ((way.place == OUTDOORS) | (way.place == OWN))
     on_site = presence(inside, start - REACH_S, (visit.starts_at, visit.ends_at))
-    told = drift_phone.report(phones, drawn.ground, way, visit, sampling, (drawn.behaviour, drawn.manner), REACH_S)
+    told = drift_phone.report(phones, drawn.ground, way, visit, sampling, drawn.behaviour, drawn.manner)
     here, others = _others(drawn.ground, way, visit)
     return Case(
         world="drift",

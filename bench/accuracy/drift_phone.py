@@ -1,4 +1,4 @@
-"""Phones and doors of the drift world: what was reported of a way, and what is true of each report.
+"""Phones of the drift world: what they report of a way, and what is true of each report.
 
 The error of a fix is, per axis, a bias of the stay (another at each entry) + a process that forgets itself + white noise, all
 scaled by the phone and the surroundings; now and then a reflection draws it aside for a minute, and one in three hundred is just
@@ -10,12 +10,13 @@ import math
 import numpy as np
 from msgspec import Struct
 
+from bench.accuracy import drift_doors
 from bench.accuracy.case import INTERVAL_S, Sampling
-from bench.accuracy.definition import HOME_SIDE_S, STILL_S, Seen
-from bench.accuracy.drift_homes import KINDS, OWN, Ground
+from bench.accuracy.definition import Seen
+from bench.accuracy.drift_homes import OWN, Ground
 from bench.accuracy.drift_ways import Way
 from device_sim.spans import Span
-from geofence.evidence import Bools, Check, DeviceEvent, Fixes, Floats, Observed, Status
+from geofence.evidence import Bools, Fixes, Floats, Observed, Status
 from geofence.plan import Visit
 
 OUTDOORS_M = {"open": 3.0, "house": 4.0, "flats": 7.0, "canyon": 14.0}
@@ -24,6 +25,18 @@ RADIUS_68 = 1.515
 SIGNIFICANT_M, SIGNIFICANT_S = 500.0, 900.0
 """An Android phone in OwnTracks' significant mode: after this distance, or after this time."""
 FAULTS = {"permission_off": 0.03, "battery_death": 0.03, "power_save": 0.04, "cell_only": 0.05, "dead_zone": 0.06, "dropout": 0.25}
+
+
+class Setting(Struct, frozen=True):
+    """What the reports about one visit are made of. `trouble` are the phone's faults, in seconds after the planned start."""
+
+    ground: Ground
+    way: Way
+    visit: Visit
+    sampling: Sampling
+    behaviour: str
+    manner: str
+    trouble: dict[str, list[Span]]
 
 
 class Told(Struct, frozen=True):
@@ -44,7 +57,7 @@ class Phone(Struct, frozen=True):
 
 
 def report(
-    rng: np.random.Generator, ground: Ground, way: Way, visit: Visit, sampling: Sampling, conduct: tuple[str, str], reach_s: float
+    rng: np.random.Generator, ground: Ground, way: Way, visit: Visit, sampling: Sampling, behaviour: str, manner: str
 ) -> Told:
     """Everything that is reported about one visit, and the truth about it."""
     phone = Phone(
@@ -55,48 +68,23 @@ def report(
         says_speed=bool(rng.random() < 0.7),
         dozes=bool(rng.random() < 0.15),
     )
-    planned_s = visit.ends_at - visit.starts_at
-    trouble = _trouble(rng, planned_s)
-    times = _kept(rng, _times(rng, phone, way, sampling, planned_s, reach_s), way, trouble)
-    x, y, accuracy, spoofed, mock = _measure(rng, phone, ground, way, times, trouble, conduct, sampling)
-    received = times + rng.lognormal(math.log(0.5), 0.6, len(times))
-    for start, end in trouble.get("dead_zone", []):
-        held = (received >= start) & (received < end)
-        received[held] = end + rng.uniform(1, 4, int(held.sum()))
-    speed = _speed(way, times)
-    lon, lat = ground.plane.degrees(x, y)
-    at = visit.starts_at + times
-    whole = sampling == "significant"
-    fixes = Fixes(
-        sources=("w-1",),
-        source=np.zeros(len(times), dtype=np.int64),
-        at=np.floor(at) if whole else np.round(at, 3),
-        received_at=visit.starts_at + received,
-        lon=np.round(lon, 7),
-        lat=np.round(lat, 7),
-        accuracy_m=np.round(accuracy, 0 if whole else 1),
-        altitude_m=np.full(len(times), np.nan),
-        speed_mps=np.round(_told_speed(rng, phone, way, times, speed, spoofed), 1),
-        heading_deg=np.full(len(times), np.nan),
-        mock=mock,
-        ping=np.zeros(len(times), dtype=bool),
-        mode=("significant",) * len(times) if whole else (),
-    )
-    checks, check_spans = _checks(rng, ground, way, visit, conduct[0], fixes, spoofed, trouble)
-    events, event_spans = _events(rng, ground, way, visit)
+    trouble = _trouble(rng, visit.ends_at - visit.starts_at)
+    fixes, speed, spoofed = _fixes(rng, phone, Setting(ground, way, visit, sampling, behaviour, manner, trouble))
+    checks, check_spans = drift_doors.checks(rng, way, visit, behaviour, fixes, spoofed, trouble)
+    events, event_spans = drift_doors.events(rng, ground, way, visit)
     during = {kind: [(visit.starts_at + a, visit.starts_at + b) for a, b in spans] for kind, spans in trouble.items()}
     seen = Seen(
         at=fixes.at,
         accuracy_m=fixes.accuracy_m,
         credible=~spoofed,
         moving=speed > 0.5,
-        significant=whole,
+        significant=sampling == "significant",
         others=[*check_spans, *event_spans],
         permission_off=during.get("permission_off", []),
         offline=during.get("battery_death", []),
         power_save=during.get("power_save", []),
     )
-    statuses = _statuses(visit, trouble, reach_s)
+    statuses = _statuses(way, visit, trouble)
     return Told(Observed(fixes=fixes, checks=checks, events=events, statuses=statuses), seen, tuple(sorted(trouble)))
 
 
@@ -114,12 +102,12 @@ def _trouble(rng: np.random.Generator, planned_s: float) -> dict[str, list[Span]
     return found
 
 
-def _times(rng: np.random.Generator, phone: Phone, way: Way, sampling: Sampling, planned_s: float, reach_s: float) -> Floats:
+def _times(rng: np.random.Generator, phone: Phone, way: Way, sampling: Sampling) -> Floats:
     """When the phone would take a fix."""
     if sampling == "significant":
         return _significant(rng, way)
     every_s = INTERVAL_S[sampling]
-    ticks = np.arange(-reach_s + rng.uniform(0, every_s), planned_s + reach_s, every_s)
+    ticks = np.arange(way.first_s + rng.uniform(0, every_s), way.first_s + len(way.x), every_s)
     ticks = ticks + rng.uniform(-0.05, 0.05, len(ticks)) * every_s
     if phone.dozes:
         still = way.indoors(ticks) & way.indoors(ticks - 300.0)
@@ -137,33 +125,55 @@ def _significant(rng: np.random.Generator, way: Way) -> Floats:
     return np.asarray(way.first_s + 10.0 * np.array(sent) + rng.uniform(0, 10, len(sent)))
 
 
-def _kept(rng: np.random.Generator, times: Floats, way: Way, trouble: dict[str, list[Span]]) -> Floats:
+def _kept(rng: np.random.Generator, times: Floats, of: Setting) -> Floats:
     """Those that come to be: some fail, more of them indoors; none while the phone is off, may not, or hears no satellite."""
-    lost = rng.random(len(times)) < np.where(way.indoors(times), 0.05, 0.01)
+    lost = rng.random(len(times)) < np.where(of.way.indoors(times), 0.05, 0.01)
     for kind in ("permission_off", "battery_death", "dropout"):
-        for start, end in trouble.get(kind, []):
+        for start, end in of.trouble.get(kind, []):
             lost |= (times >= start) & (times < end)
-    for start, end in trouble.get("power_save", []):
+    for start, end in of.trouble.get("power_save", []):
         dozing = np.flatnonzero((times >= start) & (times < end))
         lost[dozing] = True
         lost[dozing[:: max(int(900 / max(np.median(np.diff(times)), 1.0)), 1)][1:]] = False
     return np.asarray(times[~lost])
 
 
-# What -------------------------------------------------------------------------------------------------------------------------
+# What --------------------------------------------------------------------------------------------------------------------------
 
 
-def _measure(
-    rng: np.random.Generator,
-    phone: Phone,
-    ground: Ground,
-    way: Way,
-    times: Floats,
-    trouble: dict[str, list[Span]],
-    conduct: tuple[str, str],
-    sampling: Sampling,
-) -> tuple[Floats, Floats, Floats, Bools, Bools]:
-    """Position and reported radius of each fix; whether it was made up, and says so."""
+def _fixes(rng: np.random.Generator, phone: Phone, of: Setting) -> tuple[Fixes, Floats, Bools]:
+    """The fixes as they arrive, how fast she really was at each, and which of them are made up."""
+    times = _kept(rng, _times(rng, phone, of.way, of.sampling), of)
+    x, y, accuracy, spoofed = _measure(rng, phone, of, times)
+    received = times + rng.lognormal(math.log(0.5), 0.6, len(times))
+    for start, end in of.trouble.get("dead_zone", []):
+        held = (received >= start) & (received < end)
+        received[held] = end + rng.uniform(1, 4, int(held.sum()))
+    speed = _speed(of.way, times)
+    lon, lat = of.ground.plane.degrees(x, y)
+    at = of.visit.starts_at + times
+    whole = of.sampling == "significant"
+    made = Fixes(
+        sources=("w-1",),
+        source=np.zeros(len(times), dtype=np.int64),
+        at=np.floor(at) if whole else np.round(at, 3),
+        received_at=of.visit.starts_at + received,
+        lon=np.round(lon, 7),
+        lat=np.round(lat, 7),
+        accuracy_m=np.round(accuracy, 0 if whole else 1),
+        altitude_m=np.full(len(times), np.nan),
+        speed_mps=np.round(_told_speed(rng, phone, of.way, times, speed, spoofed), 1),
+        heading_deg=np.full(len(times), np.nan),
+        mock=spoofed & (of.manner == "mock") & (not whole),  # OwnTracks has no word for it.
+        ping=np.zeros(len(times), dtype=bool),
+        mode=("significant",) * len(times) if whole else (),
+    )
+    return made, speed, spoofed
+
+
+def _measure(rng: np.random.Generator, phone: Phone, of: Setting, times: Floats) -> tuple[Floats, Floats, Floats, Bools]:
+    """Position and reported radius of each fix, and whether it was made up."""
+    way, ground = of.way, of.ground
     inside = way.indoors(times)
     size = np.where(inside, INDOORS_M[ground.surroundings], OUTDOORS_M[ground.surroundings]) * phone.quality
     stay = np.cumsum(np.diff(inside, prepend=False) != 0)
@@ -178,24 +188,21 @@ def _measure(
     wrong = rng.random(len(times)) < 0.003
     spread[:, wrong] += rng.normal(0, 60, (2, int(wrong.sum())))
     accuracy = np.maximum(RADIUS_68 * size * phone.claim * rng.lognormal(0, 0.3, len(times)), 3.0)
-    for start, end in trouble.get("cell_only", []):
+    for start, end in of.trouble.get("cell_only", []):
         cell = (times >= start) & (times < end)
         accuracy[cell] = rng.uniform(400, 3000, int(cell.sum()))
         spread[:, cell] = rng.normal(0, 1, (2, int(cell.sum()))) * accuracy[cell] / RADIUS_68
     x, y = way.at(times - phone.lag_s)
     x, y = x + spread[0], y + spread[1]
     spoofed = np.zeros(len(times), dtype=bool)
-    mock = np.zeros(len(times), dtype=bool)
-    behaviour, manner = conduct
-    if behaviour == "spoofer":
+    if of.behaviour == "spoofer":
         spoofed = (times >= way.came) & (times < way.went)
         rooms = ground.homes[OWN].building
-        tremble_m = {"mock": 3.0, "frozen": 0.0, "still": 0.05, "jump": 5.0}[manner]
+        tremble_m = {"mock": 3.0, "frozen": 0.0, "still": 0.05, "jump": 5.0}[of.manner]
         x[spoofed] = rooms.x + 1.2 + tremble_m * _wander(rng, times, np.full(len(times), 90.0))[spoofed]
         y[spoofed] = rooms.y - 0.8 + tremble_m * _wander(rng, times, np.full(len(times), 90.0))[spoofed]
-        accuracy[spoofed] = {"jump": 8.0, "mock": 10.0}.get(manner, 5.0)
-        mock = spoofed & (manner == "mock") & (sampling != "significant")
-    return x, y, accuracy, spoofed, mock
+        accuracy[spoofed] = {"jump": 8.0, "mock": 10.0}.get(of.manner, 5.0)
+    return x, y, accuracy, spoofed
 
 
 def _wander(rng: np.random.Generator, times: Floats, memory_s: Floats) -> Floats:
@@ -224,111 +231,9 @@ def _told_speed(rng: np.random.Generator, phone: Phone, way: Way, times: Floats,
     return np.asarray(np.where(spoofed, 0.0, np.where(stray, rng.uniform(0.3, 1.8, len(times)), told)))
 
 
-# What else --------------------------------------------------------------------------------------------------------------------
-
-
-def _checks(
-    rng: np.random.Generator,
-    ground: Ground,
-    way: Way,
-    visit: Visit,
-    behaviour: str,
-    fixes: Fixes,
-    spoofed: Bools,
-    trouble: dict[str, list[Span]],
-) -> tuple[tuple[Check, ...], list[Span]]:
-    """Check-in and check-out, and what they cover. Who is not at the home has only the app."""
-    draw = float(rng.random())
-    at_home = bool(np.any(way.place == OWN)) and behaviour not in ("next_door", "wrong_site", "no_show", "spoofer")
-    if draw < 0.15 or (behaviour == "no_show" and draw < 0.7):
-        return (), []
-    method = ("qr", "nfc", "pin", "ble")[int(rng.integers(4))] if at_home and draw > 0.7 else "app"
-    with_place = method == "app" and rng.random() < 0.7
-    moments = [("in", way.came + float(rng.uniform(5, 90))), ("out", max(way.went - float(rng.uniform(5, 60)), way.came + 30.0))]
-    made, spans = [], []
-    for k, (kind, moment) in enumerate(moments):
-        off = any(start <= moment < end for start, end in trouble.get("battery_death", []))
-        if off or (kind == "out" and behaviour == "forgotten_check_out"):
-            continue
-        at = round(visit.starts_at + moment, 3)
-        row = int(np.clip(np.searchsorted(fixes.at, at), 0, len(fixes.at) - 1)) if len(fixes.at) else -1
-        placed = with_place and row >= 0 and abs(fixes.at[row] - at) < 90.0
-        made.append(
-            Check(
-                source="w-1",
-                at=at,
-                received_at=at + 1.0,
-                identity=k,
-                kind="in" if kind == "in" else "out",
-                visit=visit.id,
-                method=method,  # type: ignore[arg-type]
-                lon=float(fixes.lon[row]) if placed else None,
-                lat=float(fixes.lat[row]) if placed else None,
-                accuracy_m=float(fixes.accuracy_m[row]) if placed else None,
-            )
-        )
-        if method != "app":
-            spans.append((at, at + HOME_SIDE_S))
-        elif placed and not spoofed[row] and fixes.accuracy_m[row] <= 150.0:
-            spans.append((at, at + STILL_S))
-    return tuple(made), spans
-
-
-def _events(rng: np.random.Generator, ground: Ground, way: Way, visit: Visit) -> tuple[tuple[DeviceEvent, ...], list[Span]]:
-    """What the devices of the homes near by noticed, and the spans in which that shows the worker."""
-    events: list[DeviceEvent] = []
-    spans: list[Span] = []
-    for k, home in enumerate(ground.homes):
-        if not (home.near and home.devices):
-            continue
-        there = np.flatnonzero(np.diff((way.place == k).astype(np.int8), prepend=0, append=0)) + way.first_s
-        for came, went in zip(there[::2], there[1::2], strict=True):
-            named = k == OWN and rng.random() < 0.6
-            events += _door(visit, home.id, came, named) + _door(visit, home.id, went, False)
-            if named:
-                spans.append((visit.starts_at + came, visit.starts_at + came + HOME_SIDE_S))
-            stirred = _every(rng, came, went, 45, 240)
-            events += [_event(visit, home.id, "motion", "motion", at) for at in stirred]
-            if not home.residents and k == OWN:
-                spans += [(visit.starts_at + at, visit.starts_at + at + HOME_SIDE_S) for at in stirred]
-        if home.residents:
-            last = way.first_s + len(way.x)
-            events += [_event(visit, home.id, "motion", "motion", at) for at in _every(rng, way.first_s, last, 240, 1500)]
-            for at in _every(rng, way.first_s, last, 4000, 20000):
-                events += _door(visit, home.id, at, False)
-    return tuple(sorted(events, key=lambda event: (event.at, event.source))), spans
-
-
-def _door(visit: Visit, home: str, at: float, named: bool) -> list[DeviceEvent]:
-    return [
-        _event(visit, home, "lock", "unlock", at - 4.0, "w-1" if named else None),
-        _event(visit, home, "contact", "open", at - 2.0),
-        _event(visit, home, "contact", "close", at + 5.0),
-    ]
-
-
-def _event(visit: Visit, home: str, device: str, kind: str, at: float, worker: str | None = None) -> DeviceEvent:
-    assert device in KINDS
-    moment = round(visit.starts_at + float(at), 3)
-    return DeviceEvent(
-        source=f"{device}-{home}",
-        at=moment,
-        received_at=moment + 0.4,
-        identity=round(moment * 1000) % 1_000_000_007,
-        kind=kind,  # type: ignore[arg-type]
-        worker=worker,
-        credential=f"pin-{worker}" if worker else None,
-    )
-
-
-def _every(rng: np.random.Generator, start: float, end: float, least_s: float, most_s: float) -> list[float]:
-    moments = start + np.cumsum(rng.uniform(least_s, most_s, int((end - start) / least_s) + 1))
-    return [float(at) for at in moments[moments < end]]
-
-
-def _statuses(visit: Visit, trouble: dict[str, list[Span]], reach_s: float) -> tuple[Status, ...]:
+def _statuses(way: Way, visit: Visit, trouble: dict[str, list[Span]]) -> tuple[Status, ...]:
     """The phone says what it may, and a will says when it went."""
-    start = visit.starts_at - reach_s
+    start = visit.starts_at + way.first_s
     told: list[Status] = []
 
     def say(

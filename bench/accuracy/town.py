@@ -5,35 +5,30 @@ A day's ways, conducts and faults are made once and observed anew for each sampl
 
 import math
 import zlib
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 
 import numpy as np
 import shapely
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bench.accuracy import town_reports
 from bench.accuracy.case import INTERVAL_S, Case, Missing, Sampling, Surroundings, Truth
 from device_sim import household, phone, simulate, truth
-from device_sim.feed import Feed, Said
+from device_sim.feed import Feed
 from device_sim.options import Options
 from device_sim.simulate import Day
 from device_sim.spans import common, seconds, union
 from device_sim.town import DOWNTOWN_M
 from geofence import window
-from geofence.evidence import Check, DeviceEvent, Fixes, Floats, Ints, Observed, Status
+from geofence.evidence import Fixes
 from geofence.plan import Device, Scene, Site, Visit
-from geofence.policy import Policy
 from store import haunts
 from store.neighbours import NEAR_M
 
 TROUBLE = 0.45
 """About half of the visits go wrong, so that each conduct is common enough to be counted."""
-MARGIN_S = 900.0
-"""Evidence is handed over for this much more than the default policy's window, for policies with a wider one."""
-POLICY = Policy()
 CITIES = ("beijing", "helsinki", "mumbai", "new-york", "lisbon")
 
 
@@ -41,13 +36,13 @@ def cases(seed: int, sampling: Sampling, workers: int, trouble: float = TROUBLE)
     """Every visit of one day, of which the share `trouble` does not go as planned."""
     day = _day(seed, workers, trouble)
     plan = _plan(day)
-    homes = _home_side(day, plan)
+    homes = town_reports.homes(day)
     for k, worker in enumerate(day.world.workers):
         own = [n for n, visit in enumerate(day.visits) if visit.worker == worker.id]
         if not own:
             continue
         feed, shown = _feed(day, k, own, sampling), _shown(day, k)
-        heard = _heard(feed, sampling)
+        heard = town_reports.phone(feed, sampling)
         seen = truth.witness(feed, shown)
         faults = tuple(fault for fault in day.trouble.faults if fault.source == worker.id)
         for n in own:
@@ -64,7 +59,7 @@ def cases(seed: int, sampling: Sampling, workers: int, trouble: float = TROUBLE)
                 manner=conduct.manner,
                 faults=told.faults,
                 scene=scene,
-                observed=_cut(heard, homes, scene),
+                observed=town_reports.cut(heard, homes, scene),
                 truth=_truth(told, scene, plan.near[scene.site.id]),
             )
 
@@ -104,21 +99,6 @@ class _Plan(Struct, frozen=True):
     """West, south, east, north of each fence in degrees."""
     devices: Mapping[str, tuple[Device, ...]]
     visits: Sequence[Visit]
-
-
-class _Heard(Struct, frozen=True):
-    """What one phone said all day."""
-
-    fixes: Fixes
-    checks: tuple[Check, ...]
-    statuses: tuple[Status, ...]
-
-
-class _HomeSide(Struct, frozen=True):
-    """What the devices said all day, by source."""
-
-    events: Mapping[str, tuple[DeviceEvent, ...]]
-    statuses: Mapping[str, tuple[Status, ...]]
 
 
 def _day(seed: int, workers: int, trouble: float) -> Day:
@@ -211,13 +191,14 @@ def _close(a: tuple[float, float, float, float], b: tuple[float, float, float, f
 def _scene(plan: _Plan, n: int, fixes: Fixes) -> Scene:
     """As `store.scenes` and `store.windows` put it together."""
     visit = plan.visits[n]
-    low, high = window(visit, POLICY)
-    touching = [v for v in plan.visits if v.id != visit.id and window(v, POLICY)[0] < high and window(v, POLICY)[1] > low]
+    low, high = window(visit, town_reports.POLICY)
+    reaches = [(other, *window(other, town_reports.POLICY)) for other in plan.visits if other.id != visit.id]
+    touching = [other for other, opens, closes in reaches if opens < high and closes > low]
     others = tuple(v for v in touching if v.worker == visit.worker)
     site = plan.sites[visit.site]
     around = {*plan.near[visit.site], *(other.site for other in others)}
     rows = slice(*np.searchsorted(fixes.at, (low, high)).tolist())
-    for place in haunts.of(_rows(fixes, rows), visit, site):
+    for place in haunts.of(town_reports.rows_of(fixes, rows), visit, site):
         cell = (place.lon - haunts.CELL_DEG, place.lat - haunts.CELL_DEG, place.lon + haunts.CELL_DEG, place.lat + haunts.CELL_DEG)
         around |= {name for name, box in plan.boxes.items() if _meet(box, cell)}
     return Scene(
@@ -242,125 +223,3 @@ def _surroundings(day: Day, plan: _Plan, n: int) -> Surroundings:
         return "canyon"
     name = plan.visits[n].site
     return "flats" if any(_meet(plan.boxes[name], plan.boxes[other]) for other in plan.near[name]) else "house"
-
-
-def _heard(feed: Feed, sampling: Sampling) -> _Heard:
-    """A phone's day as evidence, each report once, at its first receipt."""
-    entry = np.where(feed.order >= 0, feed.order, len(feed.track) + ~feed.order)
-    entry, first = np.unique(entry, return_index=True)
-    received = feed.deliverable_at[first]
-    fix = entry < len(feed.track)
-    said = [(feed.said[int(e) - len(feed.track)], float(at)) for e, at in zip(entry[~fix], received[~fix], strict=True)]
-    return _Heard(
-        fixes=_fixes(feed, entry[fix], received[fix], sampling),
-        checks=tuple(_check(feed.source, one, at, k) for k, (one, at) in enumerate(said) if one.topic.endswith("/check")),
-        statuses=tuple(_status(feed.source, one, at, k) for k, (one, at) in enumerate(said) if one.topic.endswith("/status")),
-    )
-
-
-def _fixes(feed: Feed, rows: Ints, received_at: Floats, sampling: Sampling) -> Fixes:
-    """As they are after the wire; the significant mode is that of OwnTracks: whole seconds, whole metres, no mock flag."""
-    track = feed.track
-    order = np.argsort(track.at[rows], kind="stable")
-    rows, received_at = rows[order], received_at[order]
-    owntracks = sampling == "significant"
-    nothing = np.full(len(rows), np.nan)
-    return Fixes(
-        sources=(feed.source,),
-        source=np.zeros(len(rows), dtype=np.int64),
-        at=np.floor(track.at[rows]) if owntracks else track.at[rows],
-        received_at=received_at,
-        lon=np.round(track.lon[rows], 6 if owntracks else 7),
-        lat=np.round(track.lat[rows], 6 if owntracks else 7),
-        accuracy_m=np.maximum(np.round(track.accuracy_m[rows], 0 if owntracks else 1), 1.0),
-        altitude_m=nothing,
-        speed_mps=np.round(track.speed_mps[rows], 1),
-        heading_deg=nothing,
-        mock=track.mock[rows] & (not owntracks),
-        ping=np.zeros(len(rows), dtype=bool),
-        mode=(("significant" if owntracks else feed.mode),) * len(rows),
-    )
-
-
-def _check(source: str, said: Said, received_at: float, k: int) -> Check:
-    of = said.payload
-    return Check(
-        source=source,
-        at=said.at,
-        received_at=received_at,
-        identity=k,
-        kind=of["kind"],
-        visit=of["visit"],
-        method=of["method"],
-        lon=of.get("lon"),
-        lat=of.get("lat"),
-        accuracy_m=of.get("accuracy_m"),
-    )
-
-
-def _status(source: str, said: Said, received_at: float, k: int) -> Status:
-    of = said.payload
-    at = datetime.fromisoformat(of["at"].replace("Z", "+00:00")).timestamp()
-    return Status(
-        source=source,
-        at=at,
-        received_at=received_at,
-        identity=k,
-        state=of["state"],
-        permission=of.get("permission"),
-        power_save=of.get("power_save"),
-    )
-
-
-def _home_side(day: Day, plan: _Plan) -> _HomeSide:
-    events: dict[str, tuple[DeviceEvent, ...]] = {}
-    statuses: dict[str, tuple[Status, ...]] = {}
-    for feed in day.feeds:
-        if feed.owner is None:
-            said = [(feed.said[~int(k)], float(at)) for k, at in zip(feed.order, feed.deliverable_at, strict=True)]
-            found = [_event(feed.source, one, at, k) for k, (one, at) in enumerate(said) if one.topic.endswith("/event")]
-            events[feed.source] = tuple(sorted(found, key=lambda event: event.at))
-            statuses[feed.source] = tuple(
-                _status(feed.source, one, at, k) for k, (one, at) in enumerate(said) if one.topic.endswith("/status")
-            )
-    return _HomeSide(events, statuses)
-
-
-def _event(source: str, said: Said, received_at: float, k: int) -> DeviceEvent:
-    of = said.payload
-    return DeviceEvent(
-        source=source,
-        at=said.at,
-        received_at=received_at,
-        identity=k,
-        kind=of["kind"],
-        value=of.get("value"),
-        worker=of.get("worker"),
-        credential=of.get("credential"),
-    )
-
-
-def _cut(heard: _Heard, homes: _HomeSide, scene: Scene) -> Observed:
-    """The evidence about one visit."""
-    low, high = window(scene.visit, POLICY)
-    low, high = low - MARGIN_S, high + MARGIN_S
-    rows = slice(*np.searchsorted(heard.fixes.at, (low, high)).tolist())
-    events: list[DeviceEvent] = []
-    for device in scene.devices:
-        own = homes.events.get(device.source, ())
-        events += own[bisect_left(own, low, key=lambda e: e.at) : bisect_left(own, high, key=lambda e: e.at)]
-    sources = {device.source for device in scene.devices}
-    return Observed(
-        fixes=_rows(heard.fixes, rows),
-        checks=tuple(check for check in heard.checks if low <= check.at < high),
-        events=tuple(events),
-        statuses=(
-            *(status for status in heard.statuses if status.at < high),
-            *(status for source in sorted(sources) for status in homes.statuses.get(source, ()) if status.at < high),
-        ),
-    )
-
-
-def _rows(fixes: Fixes, rows: slice) -> Fixes:
-    columns = ("source", "at", "received_at", "lon", "lat", "accuracy_m", "altitude_m", "speed_mps", "heading_deg", "mock", "ping")
-    return replace(fixes, **{name: getattr(fixes, name)[rows] for name in columns}, mode=fixes.mode[rows])
