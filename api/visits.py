@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, NotRequired, get_args
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,7 +15,7 @@ from api.body import StrictRoute
 from api.database import Database
 from api.fields import Cursor, From, Id, Limit, PathId, PlannedInstant, Said, Text, To, extras, same_id
 from api.problem import FieldError, did_you_mean, invalid, unknown
-from api.reply import Json, rfc3339
+from api.reply import Json, rfc3339, rfc3339_epoch
 from geofence.outcome import Verdict
 from store import plans, views
 
@@ -78,10 +78,33 @@ class VisitList(TypedDict):
     next: str | None
 
 
+class Reason(TypedDict):
+    """`what`: first, late_evidence, more_evidence, less_evidence, visit_changed, surroundings_changed, policy_changed,
+    engine_changed, outage_recorded, time_passed or replay. `of` is a kind of evidence, or a field of the plan.
+    """
+
+    what: str
+    of: NotRequired[str]
+    count: NotRequired[int]
+    worker: NotRequired[str]
+    before: NotRequired[Any]
+    after: NotRequired[Any]
+
+
+class Change(TypedDict):
+    """A figure of the outcome, as it was told before and as it is told since."""
+
+    what: Annotated[str, Field(examples=["verdict", "arrived_at", "coverage"])]
+    before: Any
+    after: Any
+
+
 class Version(TypedDict):
     """An outcome that people were told, and why it differs from the one before."""
 
-    why: str
+    why: Annotated[str, Field(description="the reasons in English", examples=["3 late fixes of w-17; policy 4 → 5"])]
+    reasons: Annotated[list[Reason], Field(description="the reasons as values")]
+    changed: Annotated[list[Change], Field(description="what is told differently than in the version before")]
     recorded_at: Said
     outcome: outcome.OutcomeRead
 
@@ -152,8 +175,16 @@ async def get_history(visit: PathId, database: Database) -> Response:
     rows = await views.history(database, visit)
     if not rows and not await views.visits_by_id(database, [visit]):
         raise unknown("visit", visit)
+    told = [outcome.read(row.outcome, row.revision) for row in rows]
     items = [
-        Version(why=row.why, recorded_at=rfc3339(row.recorded_at), outcome=outcome.read(row.outcome, row.revision)) for row in rows
+        Version(
+            why=row.why,
+            reasons=[_reason(reason) for reason in row.reasons],
+            changed=_changes(before, after),
+            recorded_at=rfc3339(row.recorded_at),
+            outcome=after,
+        )
+        for row, after, before in zip(rows, told, [*told[1:], None], strict=False)
     ]
     return Json(History(items=items, next=None))
 
@@ -189,6 +220,28 @@ async def delete_visit(visit: PathId, database: Database) -> Response:
         if not await plans.delete_visit(database, visit):
             raise unknown("visit", visit)
     return Response(status_code=204)
+
+
+def _changes(before: outcome.OutcomeRead | None, after: outcome.OutcomeRead) -> list[Change]:
+    """What differs between two versions; of a moment and of a duration, its best value."""
+    if before is None:
+        return []
+    found = []
+    for what in ("verdict", "findings", "arrived_at", "left_at", "on_site_s", "coverage", "policy", "engine"):
+        was, now = _best(before[what]), _best(after[what])
+        if was != now:
+            found.append(Change(what=what, before=was, after=now))
+    return found
+
+
+def _best(told: Any) -> Any:
+    return told["best"] if isinstance(told, dict) else told
+
+
+def _reason(stored: dict[str, Any]) -> Any:
+    if stored.get("of") in ("starts_at", "ends_at"):
+        return {**stored, "before": rfc3339_epoch(stored["before"]), "after": rfc3339_epoch(stored["after"])}
+    return stored
 
 
 def _verdicts(given: Sequence[str]) -> list[str]:

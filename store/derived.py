@@ -17,9 +17,7 @@ from psycopg import Connection
 
 from geofence.outcome import Outcome
 from geofence.plan import Visit
-from store.touched import LATE_EVIDENCE, PLAN_CHANGED, POLICY_CHANGED
-
-FIRST = "first"
+from store.versions import Reason, reasons, sentence
 
 
 class Judged(Struct, frozen=True, kw_only=True, eq=False):
@@ -118,15 +116,22 @@ def _plan_columns(visits: Sequence[Visit]) -> dict[str, object]:
 
 
 def _write_history(connection: Connection, changed: Sequence[Judged], stored: Mapping[str, Stored]) -> None:
-    told = [item for item in changed if _is_news(item.outcome, stored[item.visit.id])]
-    if told:
+    news = [item for item in changed if _is_news(item.outcome, stored[item.visit.id])]
+    if news:
+        told = _told(connection, [item.visit.id for item in news])
+        why = [_reasons(item, stored[item.visit.id], told.get(item.visit.id)) for item in news]
         columns = {
-            "visits": [item.visit.id for item in told],
-            "revisions": [_revision(item, stored[item.visit.id]) for item in told],
-            "outcomes": [msgspec.json.encode(item.outcome).decode() for item in told],
-            "whys": [_why(item, stored[item.visit.id]) for item in told],
+            "visits": [item.visit.id for item in news],
+            "revisions": [_revision(item, stored[item.visit.id]) for item in news],
+            "outcomes": [msgspec.json.encode(item.outcome).decode() for item in news],
+            "whys": [sentence(found) for found in why],
+            "reasons": [msgspec.json.encode(found).decode() for found in why],
         }
         connection.execute(WRITE_HISTORY, columns)
+
+
+def _reasons(item: Judged, stored: Stored, told: Outcome | None) -> tuple[Reason, ...]:
+    return reasons(told, item.outcome, stored.plan, item.visit, item.why)
 
 
 def _is_news(outcome: Outcome, stored: Stored) -> bool:
@@ -151,15 +156,9 @@ def _figures(outcome: Outcome) -> tuple[object, ...]:
     )
 
 
-def _why(item: Judged, stored: Stored) -> str:
-    before = stored.outcome or stored.told
-    if before is None or (before.verdict == "pending" and item.why != LATE_EVIDENCE):
-        return FIRST
-    if item.why == PLAN_CHANGED and stored.plan is not None and stored.plan != item.visit:
-        return PLAN_CHANGED
-    if item.why == POLICY_CHANGED or before.policy != item.outcome.policy:
-        return f"policy {item.outcome.policy}"
-    return item.why
+def _told(connection: Connection, visits: Sequence[str]) -> dict[str, Outcome]:
+    """What people were told last of each of the visits."""
+    return {visit: _decode(outcome) for visit, _, outcome in connection.execute(TOLD, [list(visits)])}
 
 
 # What is stored of visits.
@@ -202,8 +201,10 @@ where outcomes.visit = later.visit
 """
 
 WRITE_HISTORY = """
-insert into outcome_history (visit, revision, outcome, why)
-select * from unnest(%(visits)s::text[], %(revisions)s::int4[], %(outcomes)s::text[]::jsonb[], %(whys)s::text[])
+insert into outcome_history (visit, revision, outcome, why, reasons)
+select *
+from unnest(%(visits)s::text[], %(revisions)s::int4[], %(outcomes)s::text[]::jsonb[], %(whys)s::text[],
+            %(reasons)s::text[]::jsonb[])
 on conflict (visit, revision) do nothing
 """
 

@@ -59,6 +59,7 @@ class OutcomeRow(Struct, frozen=True, kw_only=True):
     revision: int
     outcome: Json
     why: str
+    reasons: list[Json]
     recorded_at: datetime
 
 
@@ -158,7 +159,8 @@ async def visits_by_id(connection: AsyncConnection, ids: Sequence[str]) -> list[
 async def history(connection: AsyncConnection, visit: str) -> list[OutcomeRow]:
     """What people were told of a visit, newest first, at most a thousand versions."""
     query = """
-    select visit, revision, outcome, why, recorded_at from outcome_history where visit = %s order by revision desc limit 1000
+    select visit, revision, outcome, why, reasons, recorded_at
+    from outcome_history where visit = %s order by revision desc limit 1000
     """
     async with connection.cursor(row_factory=class_row(OutcomeRow)) as cursor:
         await cursor.execute(query, [visit])

@@ -102,6 +102,8 @@ def test_the_history_says_what_people_were_told(planned: httpx.Client, connectio
     world.judge(connection, "v-1", world.outcome(), revision=2)
     items = planned.get("/v1/visits/v-1/history").json()["items"]
     assert [(item["outcome"]["version"], item["outcome"]["verdict"]) for item in items] == [(2, "verified"), (1, "unknown")]
+    assert {"what": "verdict", "before": "unknown", "after": "verified"} in items[0]["changed"]
+    assert (items[1]["changed"], items[1]["why"]) == ([], "first")
 
 
 def test_positions_are_features_also_of_workers_nobody_planned(planned: httpx.Client, connection: psycopg.Connection) -> None:

@@ -342,10 +342,15 @@ class Handler(BaseHTTPRequestHandler):
             case ["visits", visit, "history"]:
                 now = fleet.visits[visit]["outcome"]
                 before = {**now, "verdict": "unknown", "coverage": 0.83}
+                late = {"what": "late_evidence", "of": "fixes", "count": 3, "worker": "w-1"}
+                news = [{"what": "verdict", "before": "unknown", "after": now["verdict"]}]
                 return listed(
                     [
-                        {"why": why, "recorded_at": rfc3339(time.time()), "outcome": of}
-                        for why, of in (("late evidence", now), ("first", before))
+                        {"why": why, "reasons": [reason], "changed": changed, "recorded_at": rfc3339(time.time()), "outcome": of}
+                        for why, reason, changed, of in (
+                            ("3 late fixes of w-1", late, news, now),
+                            ("first", {"what": "first"}, [], before),
+                        )
                     ]
                 )
             case ["alerts"]:

@@ -12,6 +12,7 @@ from geofence.evidence import DeviceEventKind
 from geofence.outcome import Cause, Finding, Presence, Verdict
 from sitewatch import exceptions
 from store.alerts import Severity
+from store.versions import EVIDENCE, PLAN, What
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.fake_desk import STATIC, Desk, Fleet
 
@@ -19,6 +20,7 @@ CONTRACT = {"verdict": get_args(Verdict), "finding": get_args(Finding), "cause":
 EVENTS = get_args(DeviceEventKind)
 ALARMS = ("sos", "leak", "smoke", "tamper", "device_offline")
 WORDS = {**CONTRACT, "flag": FLAGS, "event": EVENTS, "severity": get_args(Severity), "alert": (*ALARMS, *exceptions.KINDS)}
+WORDS |= {"why": get_args(What), "reported": (*EVIDENCE, *PLAN)}
 NAMED = re.compile(r"""\bt\(\s*["'`]([a-z][A-Za-z_.0-9]+)["'`]""")
 TEXT_KEY = re.compile(
     r"""["'`]((?:app|common|key|live|visits|visit|strip|coverage|alerts|devices|site|fence|unit|stream|theme)\.[A-Za-z]\w*)["'`]"""

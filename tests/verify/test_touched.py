@@ -23,7 +23,15 @@ def test_late_evidence_heals_the_gap_and_changes_the_verdict(world: World) -> No
     assert after.verdict == "verified"
     assert not after.gaps
     assert world.one("select count(*) from gaps") == 0
-    assert [why for (why,) in world.rows("select why from outcome_history order by revision")] == ["first", "late evidence"]
+    late = len(reports) - len(early)
+    assert [why for (why,) in world.rows("select why from outcome_history order by revision")] == [
+        "first",
+        f"{late} late fixes of anna",
+    ]
+    assert world.rows("select reasons from outcome_history order by revision") == [
+        ([{"what": "first"}],),
+        ([{"what": "late_evidence", "of": "fixes", "count": late, "worker": "anna"}],),
+    ]
 
 
 def test_a_visit_that_moves_to_another_site_is_judged_there(world: World) -> None:
@@ -37,7 +45,7 @@ def test_a_visit_that_moves_to_another_site_is_judged_there(world: World) -> Non
     assert world.verdict("v1") == "verified"
     assert world.rows("select site from coverage") == [("s0",)]
     assert world.rows("select distinct site from presence") == [("s0",)]
-    assert world.one("select why from outcome_history order by revision desc limit 1") == "plan changed"
+    assert world.one("select why from outcome_history order by revision desc limit 1") == "visit changed: site s5000 → s0"
 
 
 def test_a_redrawn_site_recomputes_its_visits_and_those_of_its_old_neighbours(world: World) -> None:
@@ -141,7 +149,7 @@ def test_a_policy_reaches_visits_that_are_not_final_and_no_others(world: World) 
     world.verify(LATER)
     assert (world.outcome("new").policy, world.outcome("old").policy) == (1, 0)
     assert world.verdict("old") == "verified"
-    assert world.one("select why from outcome_history where visit = 'new' order by revision desc limit 1") == "policy 1"
+    assert world.one("select why from outcome_history where visit = 'new' order by revision desc limit 1") == "policy 0 → 1"
     # Evidence still reaches a final visit, and is judged by the policy of its time.
     world.send(stay("anna", 0, TEN - 2 * week_s, TEN - 2 * week_s + 10, every_s=1.0))
     assert world.verify(LATER) >= 1

@@ -88,8 +88,15 @@ export const TEXTS = {
       delayed: "May still come", silent: "Online but silent",
     },
     why: {
-      first: "First verdict", late_evidence: "Late evidence", plan_changed: "Plan changed", policy_changed: "Policy changed",
-      time_passed: "Time passed",
+      first: "First verdict", late_evidence: "{count} late {of}", more_evidence: "{count} more {of}",
+      less_evidence: "{count} fewer {of}", visit_changed: "Plan changed: {of} {before} → {after}",
+      surroundings_changed: "Site, device or another visit changed", policy_changed: "Policy {before} → {after}",
+      engine_changed: "Engine {before} → {after}", outage_recorded: "Our outage was recorded", time_passed: "Time passed",
+      replay: "Judged anew",
+    },
+    reported: {
+      fixes: "fixes", checks: "checks", device_events: "device events", statuses: "status reports", starts_at: "start",
+      ends_at: "end", site: "site", worker: "worker", service: "service",
     },
     flag: {
       mock: "Mock location", teleport: "Impossible speed", frozen: "Frozen coordinates", stale_ping: "Stale repeat",
@@ -202,7 +209,15 @@ export const TEXTS = {
       ingest_outage: "平台中断", no_device: "未绑定手机", permission_off: "定位权限关闭", phone_offline: "手机离线", power_save: "省电模式",
       poor_accuracy: "精度过低", suspect: "数据不可信", delayed: "可能迟到的数据", silent: "在线但无上报",
     },
-    why: { first: "首次判定", late_evidence: "迟到的证据", plan_changed: "计划变更", policy_changed: "策略变更", time_passed: "时间推移" },
+    why: {
+      first: "首次判定", late_evidence: "迟到的{of} {count} 条", more_evidence: "新增{of} {count} 条", less_evidence: "减少{of} {count} 条",
+      visit_changed: "计划变更：{of} {before} → {after}", surroundings_changed: "地点、设备或其他工单变更", policy_changed: "策略 {before} → {after}",
+      engine_changed: "引擎 {before} → {after}", outage_recorded: "登记了平台中断", time_passed: "时间推移", replay: "重新判定",
+    },
+    reported: {
+      fixes: "定位", checks: "签到签退", device_events: "设备事件", statuses: "状态上报", starts_at: "开始时间", ends_at: "结束时间",
+      site: "地点", worker: "人员", service: "服务",
+    },
     flag: {
       mock: "模拟定位", teleport: "速度不可能", frozen: "坐标冻结", stale_ping: "过期重发", clock_skew: "时钟偏差", impossible_accuracy: "精度不可信",
       jitter_free: "移动无误差", datum: "坐标系不符", two_phones: "两部手机不一致",

@@ -13,6 +13,15 @@ import { CAUSES, emptyState, findingChips, loadingState, siteLink, unavailableSt
 const FIXES_MAX = 20_000;
 const REFETCH_MS = 15_000;
 const HISTORY_MAX = 12;
+/** What a version may tell differently, and what it is called. */
+const TOLD = {
+  verdict: "visits.verdict",
+  findings: "visits.findings",
+  arrived_at: "visits.arrived",
+  left_at: "visits.left",
+  on_site_s: "visits.onSite",
+  coverage: "visits.coverage",
+};
 
 export function mount(root, route) {
   const view = {
@@ -294,16 +303,28 @@ function evidenceTable(tally) {
 
 /** What people were told before, newest first, and why it changed. */
 function historyTable(versions, zone) {
-  const row = ({ recorded_at, why, outcome }) =>
+  const row = ({ recorded_at, reasons, changed, outcome }) =>
     h(
       "tr",
       {},
       h("td", {}, whenever(Date.parse(recorded_at), zone)),
       h("td", {}, verdictBadge(outcome.verdict)),
       h("td", { class: "number" }, percent(outcome.coverage)),
-      h("td", { class: "muted" }, t(`why.${why.replaceAll(" ", "_")}`)),
+      h("td", { class: "muted" }, reasons.map((reason) => reasonText(reason, zone)).join(", ")),
+      h("td", { class: "muted" }, changed.filter(({ what }) => what in TOLD).map(({ what }) => t(TOLD[what])).join(", ")),
     );
   return h("table", { class: "plain" }, h("tbody", {}, versions.slice(0, HISTORY_MAX).map(row)));
+}
+
+/** One reason as people say it: `{what, of?, count?, before?, after?}`. */
+function reasonText(reason, zone) {
+  const said = (value) => (["starts_at", "ends_at"].includes(reason.of) ? whenever(Date.parse(value), zone) : value);
+  return t(`why.${reason.what}`, {
+    ...reason,
+    of: t(`reported.${reason.of}`),
+    before: said(reason.before),
+    after: said(reason.after),
+  });
 }
 
 /** Where the worker was at the time under the pointer: the fix that was newest then. */
