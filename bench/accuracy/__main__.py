@@ -24,6 +24,7 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="one small seed: under a minute on one core")
     options.add_argument("--publish", action="store_true", help="write docs/accuracy.md and its pictures; 12 min on two cores")
     options.add_argument("--cheats", action="store_true", help="only visits in which she was not there, and how they are judged")
+    options.add_argument("--cheat-seeds", help="A-B for the visits without the worker of the page; those of --seeds if not given")
     options.add_argument("--worlds", default=",".join(WORLDS), help="town, drift")
     options.add_argument("--samplings", default=",".join(SAMPLINGS), help=", ".join(SAMPLINGS))
     options.add_argument("--methods", default="", help="baselines beside the engine: " + ", ".join(METHODS) + ", or all")
@@ -40,7 +41,7 @@ def main() -> None:
     with (chosen.json or Path(os.devnull)).open("wb") as kept:
         rows = run.run(_tasks(chosen, seeds, worlds, methods, cheats=chosen.cheats), chosen.processes, kept.write)
     if chosen.publish:
-        cheat_seeds = range(seeds.start, seeds.start + max(round(0.8 * len(seeds)), 1))
+        cheat_seeds = _seeds(chosen.cheat_seeds or chosen.seeds)
         cheats = run.run(_tasks(chosen, cheat_seeds, worlds, (), cheats=True), chosen.processes, lambda _: None)
         command = "python -m bench.accuracy " + " ".join(sys.argv[1:])
         how = publish.Run(

@@ -104,9 +104,14 @@ def _shares(case: Case) -> Floats:
     plane = plane_of(case.scene.site)
     fence, fixes = fence_of(case.scene.site, plane), case.observed.fixes
     radius = np.where(np.isnan(fixes.accuracy_m), ACCURACY_DEFAULT_M, np.maximum(fixes.accuracy_m, 1.0))
-    circles = shapely.buffer(shapely.points(*plane.east_north(fixes.lon, fixes.lat)), radius, quad_segs=8)
+    east, north = plane.east_north(fixes.lon, fixes.lat)
+    distance = fence.distance(east, north)
+    share = (distance <= -radius).astype(np.float64)
+    cut = np.flatnonzero(np.abs(distance) < radius)
+    circles = shapely.buffer(shapely.points(east[cut], north[cut]), radius[cut], quad_segs=8)
     shape = fence.shape.buffer(fence.radius_m, quad_segs=32) if fence.radius_m else fence.shape
-    return np.asarray(shapely.area(shapely.intersection(circles, shape)) / shapely.area(circles))
+    share[cut] = shapely.area(shapely.intersection(circles, shape)) / shapely.area(circles)
+    return share
 
 
 def _runs(case: Case, at: Floats, inside: Bools) -> list[Span]:

@@ -164,24 +164,25 @@ def wrongs(rows: Sequence[Row], worlds: Sequence[str]) -> str:
 def coverage(rows: Sequence[Row], worlds: Sequence[str]) -> str:
     """Error of coverage, and the share of unmonitored seconds whose cause is right."""
     lines = [
-        "| world | fixes | visits | within 0.5 points | median | p95 | cause right |",
-        "|---|---|--:|--:|--:|--:|--:|",
+        "| world | fixes | clock | visits | within 0.5 points | median | p95 | cause right |",
+        "|---|---|---|--:|--:|--:|--:|--:|",
     ]
     for world in worlds:
         for sampling in SAMPLINGS:
-            own = [r for r in rows if (r.world, r.sampling, r.method) == (world, sampling, "engine")]
-            errors = sorted(abs(r.coverage_points) for r in own if r.coverage_points is not None)
-            if errors:
-                within = sum(error <= 0.5 for error in errors) / len(errors)
-                middle, far = errors[len(errors) // 2], errors[int(0.95 * len(errors))]
-                shares = f"{_percent(within, 1)} | {middle:.2f} | {far:.2f} | {_percent(_right(own), 1)}"
-                lines.append(f"| {world} | {sampling} | {len(errors)} | {shares} |")
+            for clock in ("right", "wrong"):
+                own = [r for r in rows if (r.world, r.sampling, r.method) == (world, sampling, "engine")]
+                own = [r for r in own if ("clock_skew" in r.faults) == (clock == "wrong")]
+                if errors := sorted(abs(r.coverage_points) for r in own if r.coverage_points is not None):
+                    within = sum(error <= 0.5 for error in errors) / len(errors)
+                    middle, far = errors[len(errors) // 2], errors[int(0.95 * len(errors))]
+                    shares = f"{_percent(within, 1)} | {middle:.2f} | {far:.2f} | {_percent(_right(own), 1)}"
+                    lines.append(f"| {world} | {sampling} | {clock} | {len(errors)} | {shares} |")
     return "\n".join(lines)
 
 
 def why(rows: Sequence[Row], world: str) -> str:
-    """True cause by told cause, in seconds; `seen` is where the other has a gap and this one has none."""
-    counted = causes(r for r in rows if r.method == "engine" and r.world == world)
+    """True cause by told cause, in seconds, where the clock is right; `seen` is where the other has a gap and this one has none."""
+    counted = causes(r for r in rows if r.method == "engine" and r.world == world and "clock_skew" not in r.faults)
     true = sorted({pair[0] for pair in counted})
     told = sorted({pair[1] for pair in counted})
     lines = [f"| {world}: true \\ told | {' | '.join(told)} |", f"|---|{'--:|' * len(told)}"]
