@@ -4,20 +4,24 @@ Shared by verify, which does it for what was touched, and by replay, which does 
 transaction.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 import structlog
 from psycopg import Connection
 from shapely.errors import ShapelyError
 
 from geofence import judge, next_look
 from sitewatch import exceptions, staying
+from sitewatch.memory import Memory
 from store import alerts, changes, derived, device_states, haunts, journal, positions, touched, windows
 from store.changes import Changed
 from store.derived import Judged, Stored
+from store.fresh import read as read_fresh
 from store.haunts import Place
 from store.journal import Bite, Touch
 from store.policies import Policies
+from store.positions import Move
 from store.touched import Owners
 from store.windows import Case
 
@@ -30,17 +34,25 @@ log = structlog.get_logger()
 
 
 def visits(
-    connection: Connection, due: Mapping[str, str], policies: Policies, now: float, before: Mapping[str, Stored] | None = None
+    connection: Connection,
+    due: Mapping[str, str],
+    policies: Policies,
+    now: float,
+    before: Mapping[str, Stored] | None = None,
+    memory: Memory | None = None,
 ) -> tuple[list[Judged], int, Changed]:
     """Judges visits (with why) and writes what differs; returns the judged, how many could not be, and what changed.
 
-    `before` is what is known of the visits' outcomes; by default what is stored.
+    `before` is what is known of the visits' outcomes; by default what is stored. `memory` learns what came of them.
     """
     if not due:
         return [], 0, Changed()
     cases = windows.read(connection, list(due), policies)
     gone = set(due) - {case.scene.visit.id for case in cases}
     judged, failed = _judged(cases, due, now)
+    if memory is not None:
+        memory.visits.forget(gone)
+        memory.visits.learn(cases, judged, now)
     stored = derived.read(connection, list(due)) if before is None else before
     changed = derived.write(connection, judged, stored)
     touched.done(connection, due)
@@ -73,9 +85,9 @@ def _judged(cases: Sequence[Case], due: Mapping[str, str], now: float) -> tuple[
     return judged, failed
 
 
-def follow(connection: Connection, bite: Bite, owners: Owners, now: float) -> Changed:
+def follow(connection: Connection, bite: Bite, owners: Owners, now: float, memory: Memory | None = None) -> Changed:
     """Brings positions, device states and the devices' alerts up to what the bite says, and passes on what people acknowledged."""
-    spans = [touch for touch in bite.evidence if touch.source != journal.EVERYBODY]
+    spans = [touch for touch in bite.evidence if touch.source != journal.EVERYBODY and touch.others]
     planned = device_states.sources_of(connection, bite.devices) if bite.devices else []
     whole = [Touch(source, float("-inf"), float("inf")) for source in planned]
     devices = follow_devices(connection, [*spans, *whole])
@@ -83,14 +95,39 @@ def follow(connection: Connection, bite: Bite, owners: Owners, now: float) -> Ch
     last_at: dict[str, float] = {}
     for touch in owners.workers:
         last_at[touch.source] = max(touch.to_at, last_at.get(touch.source, touch.to_at))
-    workers = {*positions.worth_a_look(connection, last_at), *owners.remapped}
+    worth = positions.worth_a_look(connection, last_at) if last_at else []
+    workers = {*worth, *owners.remapped}
     moved = Changed(
-        workers=frozenset(positions.refresh(connection, workers, now)),
+        workers=_refresh(connection, workers, now, memory),
         alerts=devices.alerts | frozenset(reassigned) | bite.alerts,
         devices=devices.devices | bite.devices,
     )
     stayed = staying.follow(connection, owners.workers, now)
     return united(moved, united(stayed, staying.follow_plans(connection, bite, owners.remapped, now)))
+
+
+def follow_onward(connection: Connection, touches: Sequence[Touch], now: float, memory: Memory) -> Changed:
+    """Brings positions and the memory up to fixes that go on where known phones left off: nothing of the past is read."""
+    fresh = read_fresh(connection, touches)
+    told = memory.phones.step(touches, fresh, positions.POLICY)
+    memory.visits.hear(touches, fresh)
+    last = np.flatnonzero(np.diff(fresh.touch, append=len(touches)))
+    plain = [n for n in last.tolist() if told[fresh.touch[n]]]
+    moves = [Move(touches[fresh.touch[n]].source, float(fresh.at[n]), int(fresh.identity[n])) for n in plain]
+    moved = positions.move(connection, moves)
+    odd = [touch for touch in touches if touch.source not in moved]
+    workers = {touch.source for touch in touched.owners(connection, odd).workers} if odd else frozenset()
+    refreshed = _refresh(connection, workers, now, memory)
+    ended = memory.slots.ended(touches)
+    stayed = staying.follow(connection, touched.owners(connection, ended).workers, now) if ended else Changed()
+    return united(Changed(workers=refreshed.union(moved.values())), stayed)
+
+
+def _refresh(connection: Connection, workers: Collection[str], now: float, memory: Memory | None) -> frozenset[str]:
+    refreshed = positions.refresh(connection, workers, now)
+    if memory is not None:
+        memory.phones.learn(refreshed.phones)
+    return frozenset(refreshed.changed)
 
 
 def follow_devices(connection: Connection, touches: Sequence[Touch]) -> Changed:
@@ -104,8 +141,7 @@ def follow_visits(connection: Connection, judged: Sequence[Judged], now: float) 
     if not judged:
         return Changed()
     near = {item.visit.worker for item in judged if item.visit.starts_at - NEAR_S <= now <= item.visit.ends_at + NEAR_S}
-    there = positions.present_at(connection, [item.visit.id for item in judged])
-    return Changed(workers=frozenset(positions.refresh(connection, {*near, *there}, now)))
+    return Changed(workers=frozenset(positions.follow_visits(connection, near, [item.visit.id for item in judged], now)))
 
 
 def united(one: Changed, other: Changed) -> Changed:

@@ -24,14 +24,16 @@ from collections.abc import Iterator
 import psycopg
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 from psycopg import Connection, IsolationLevel
 
 from sitewatch import judging
+from sitewatch.memory import Memory
 from sitewatch.verify_settings import Settings
 from store import changes, journal, migrate, policies, touched
 from store.changes import Changed
 from store.outages import beat
-from store.touched import Pace
+from store.touched import Owners, Pace
 
 NAME = "verify"
 ACTIVE = 7_483_202
@@ -54,21 +56,28 @@ class Cycle(Struct, frozen=True, kw_only=True):
     oldest_at: float | None = None
 
 
-def cycle(connection: Connection, now: float, settings: Settings | None = None) -> Cycle:
-    """Does what is to be done as of `now`, bounded, in one transaction. The connection must be `prepared`."""
-    settings = settings or Settings()
+def cycle(connection: Connection, now: float, settings: Settings | None = None, memory: Memory | None = None) -> Cycle:
+    """Does what is to be done as of `now`, bounded, in one transaction. The connection must be `prepared`.
+
+    `memory` is that of earlier cycles on this connection; a first cycle has an empty one. If this raises, it is spoilt.
+    """
+    settings, memory = settings or Settings(), memory or Memory()
     with writing(connection):
         bite = journal.follow(connection, NAME, settings.entries_max)
         rules = policies.read(connection)
+        onward, rest = memory.phones.split(bite.evidence, now)
+        everything = judging.follow_onward(connection, onward, now, memory) if onward else Changed()
+        bite = replace(bite, evidence=tuple(rest))
         pace = Pace(coalesce_s=settings.coalesce_s)
-        owners = touched.queue(connection, bite, rules, now, pace) if bite.entries else None
-        due = touched.due(connection, now, settings.visits_max)
-        if owners is None and not due:
+        owners = touched.queue(connection, bite, rules, now, pace) if bite.evidence or bite.plans else Owners()
+        due = _due(connection, now, settings, memory)
+        if not bite.entries and not due:
             return Cycle()
-        judged, failed, everything = judging.visits(connection, due, rules, now)
+        judged, failed, changed = judging.visits(connection, due, rules, now, memory=memory)
+        everything = judging.united(everything, changed)
         everything = judging.united(everything, judging.follow_visits(connection, judged, now))
-        if owners is not None:
-            everything = judging.united(everything, judging.follow(connection, bite, owners, now))
+        if bite.entries:
+            everything = judging.united(everything, judging.follow(connection, bite, owners, now, memory))
             journal.advance(connection, NAME, bite.cursor)
         if everything:
             changes.write(connection, everything)
@@ -80,6 +89,19 @@ def cycle(connection: Connection, now: float, settings: Settings | None = None) 
         more=bite.full or len(due) >= settings.visits_max,
         oldest_at=bite.oldest_at,
     )
+
+
+def _due(connection: Connection, now: float, settings: Settings, memory: Memory) -> dict[str, str]:
+    """Which visits to judge now, and why: those whose look has come, the queue, and those that fresh fixes turned over."""
+    if memory.judge_again_at > now >= memory.judge_again_at - settings.judge_every_s:
+        return {}
+    due = touched.due(connection, now, settings.visits_max)
+    hurried = memory.visits.too_soon([visit for visit, why in due.items() if why == touched.LATE_EVIDENCE], now)
+    touched.put_off(connection, hurried)
+    waiting = {visit: why for visit, why in due.items() if visit not in hurried}
+    waiting = dict.fromkeys(memory.visits.wanted(now, settings.visits_max), touched.TIME_PASSED) | waiting
+    memory.judge_again_at = now + (settings.judge_every_s if waiting and len(due) < settings.visits_max else 0.0)
+    return waiting
 
 
 def prepared(connection: Connection) -> Connection:
@@ -176,11 +198,13 @@ def _work(connection: Connection, settings: Settings, stop: threading.Event) -> 
         return
     connection.execute("listen sitewatch_journal")
     found = touched.queue_unjudged(connection, time.time())
-    log.info("verify follows the journal", unjudged=found)
+    still_open = touched.queue_open(connection, time.time())
+    log.info("verify follows the journal", unjudged=found, open=still_open)
+    memory = Memory()
     beats, trims = _Every(settings.beat_s), _Every(settings.trim_s)
     while not stop.is_set():
         began = time.monotonic()
-        done = cycle(connection, time.time(), settings)
+        done = cycle(connection, time.time(), settings, memory)
         counts.add(done, time.monotonic() - began, time.time())
         if done.judged or done.failed:
             log.debug(
@@ -191,6 +215,7 @@ def _work(connection: Connection, settings: Settings, stop: threading.Event) -> 
         if trims.due():
             journal.trim(connection, NAME, settings.keep_journal_s)
             changes.trim(connection, settings.keep_changes_s)
+            memory.phones.trim(time.time())
         if not done.more:
             stop.wait(max(0.0, settings.pause_s - (time.monotonic() - began)))
             _sleep(connection, settings.poll_s)

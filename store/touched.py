@@ -13,11 +13,11 @@
 Rules kept here:
 
 - A visit too many costs a judgement that changes nothing; a visit too few would be a wrong answer. So searches are a little wide.
-- A visit whose window is open is looked at again soon anyway (`outcomes.look_at`), so fresh evidence alone does not queue it.
+- A visit that is looked at again soon anyway (`outcomes.look_at`) is not queued for evidence.
 - Late evidence waits `coalesce_s`, so that an outbox that empties in a hundred messages is judged once and not a hundred times.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import LiteralString
 
 from msgspec import Struct
@@ -31,6 +31,10 @@ LATE_EVIDENCE = "late evidence"
 PLAN_CHANGED = "plan changed"
 POLICY_CHANGED = "policy changed"
 OUTAGE_RECORDED = "outage recorded"
+TIME_PASSED = "time passed"
+
+LOOKS_MAX_S = 3600.0
+"""No policy lets an open visit wait longer than this for its next look."""
 
 
 class Pace(Struct, frozen=True, kw_only=True):
@@ -38,37 +42,43 @@ class Pace(Struct, frozen=True, kw_only=True):
 
     coalesce_s: float = 1.0
     """How long late evidence is gathered before a visit is judged again."""
-    soon_s: float = 60.0
+    soon_s: float = 20.0
     """A visit whose next look is not further away than this is not queued for fresh evidence."""
 
 
 class Owners(Struct, frozen=True, kw_only=True):
     """Whose evidence it is: spans by worker, and by site where it came from a device."""
 
-    workers: tuple[Touch, ...]
-    sites: tuple[Touch, ...]
+    workers: tuple[Touch, ...] = ()
+    sites: tuple[Touch, ...] = ()
     remapped: frozenset[str] = frozenset()
     """Workers who gained or lost a source."""
 
 
 def queue(connection: Connection, bite: Bite, policies: Policies, now: float, pace: Pace) -> Owners:
     """Queues every visit that the bite bears on; returns whose evidence it was."""
-    owners = _owners(connection, _lasting(connection, bite.evidence, now))
+    whose = owners(connection, _lasting(connection, bite.evidence, now))
     first_seen = [Touch(touch.source, touch.from_at, min(touch.to_at, now)) for touch in sightings.note(connection, bite.evidence)]
-    unknown_before = _owners(connection, first_seen)
+    unknown_before = owners(connection, first_seen)
     margin_s = policies.margin_s()
     spans = {"margin_s": margin_s, "now": now, "due": now + pace.coalesce_s, "soon": now + pace.soon_s, "why": LATE_EVIDENCE}
-    _queue_spans(connection, BY_WORKER, [*owners.workers, *unknown_before.workers], spans)
-    _queue_spans(connection, BY_SITE, owners.sites, spans)
+    _queue_spans(connection, BY_WORKER, [*whose.workers, *unknown_before.workers], spans)
+    _queue_spans(connection, BY_SITE, whose.sites, spans)
     _queue_spans(connection, BY_OUTAGE, [touch for touch in bite.evidence if touch.source == EVERYBODY], spans)
     remapped = _queue_plans(connection, bite, policies, now) if bite.plans else frozenset()
-    return Owners(workers=owners.workers, sites=owners.sites, remapped=remapped)
+    return Owners(workers=whose.workers, sites=whose.sites, remapped=remapped)
 
 
 def due(connection: Connection, now: float, visits_max: int) -> dict[str, str]:
     """Up to `visits_max` visits each of those whose look has come and of those in the queue, and why."""
     found = connection.execute(DUE, {"now": now, "visits_max": visits_max}).fetchall()
     return dict(found)
+
+
+def put_off(connection: Connection, visits: Mapping[str, float]) -> None:
+    """Lets visits in the queue wait until a time each."""
+    if visits:
+        connection.execute(PUT_OFF, [list(visits), list(visits.values())])
 
 
 def done(connection: Connection, visits: Collection[str]) -> None:
@@ -79,6 +89,11 @@ def done(connection: Connection, visits: Collection[str]) -> None:
 def later(connection: Connection, visits: Collection[str], at: float) -> None:
     """Puts visits back into the queue for another time."""
     connection.execute(QUEUE_THESE, {"visits": list(visits), "now": at, "why": LATE_EVIDENCE})
+
+
+def queue_open(connection: Connection, now: float) -> int:
+    """Queues all visits whose window is open, and those whose window opens within the hour: for who remembers nothing of them."""
+    return connection.execute(QUEUE_OPEN, {"now": now, "within_s": LOOKS_MAX_S, "why": TIME_PASSED}).rowcount
 
 
 class Backlog(Struct, frozen=True):
@@ -100,7 +115,8 @@ def queue_unjudged(connection: Connection, now: float) -> int:
     return connection.execute(UNJUDGED, {"now": now, "why": PLAN_CHANGED}).rowcount
 
 
-def _owners(connection: Connection, touches: Sequence[Touch]) -> Owners:
+def owners(connection: Connection, touches: Sequence[Touch]) -> Owners:
+    """Whose these sources are."""
     found = connection.execute(OWNERS, _columns(touch for touch in touches if touch.source != EVERYBODY)).fetchall()
     return Owners(
         workers=tuple(Touch(worker, from_at, to_at) for worker, site, from_at, to_at in found if site is None),
@@ -111,10 +127,11 @@ def _owners(connection: Connection, touches: Sequence[Touch]) -> Owners:
 def _lasting(connection: Connection, touches: Sequence[Touch], now: float) -> Sequence[Touch]:
     """The same touches, those with statuses made as long as the statuses last."""
     lasts: dict[tuple[str, float], float] = {
-        (source, from_at): until for source, from_at, until in connection.execute(LASTING, _columns(touches))
+        (source, from_at): until
+        for source, from_at, until in connection.execute(LASTING, _columns(touch for touch in touches if touch.others))
     }
     return [
-        Touch(touch.source, touch.from_at, max(touch.to_at, min(lasts.get((touch.source, touch.from_at), 0.0), now)))
+        Touch(touch.source, touch.from_at, max(touch.to_at, min(lasts.get((touch.source, touch.from_at), 0.0), now)), touch.others)
         for touch in touches
     ]
 
@@ -273,6 +290,16 @@ from visits
 where (service = any(%(services)s) or (%(everyone)s and service <> all(%(unless)s)))
   and greatest(ends_at, updated_at) > to_timestamp(%(open_since)s)
 {_NOW_DUE}
+"""
+
+PUT_OFF = """
+update due set at = to_timestamp(later.at) from unnest(%s::text[], %s::float8[]) as later (visit, at) where due.visit = later.visit
+"""
+
+QUEUE_OPEN = """
+insert into due (visit, at, why)
+select visit, to_timestamp(%(now)s), %(why)s from outcomes where look_at <= to_timestamp(%(now)s + %(within_s)s)
+on conflict (visit) do update set at = least(due.at, excluded.at)
 """
 
 # What is due: the visits whose time has come, then the queue. Each part is bounded by itself, so that neither starves the other.

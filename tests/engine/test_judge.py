@@ -51,11 +51,24 @@ def test_a_running_visit_counts_only_what_has_passed() -> None:
     assert told(nothing(), after_s=-10.0).coverage is None
 
 
-def test_a_running_visit_is_looked_at_again_and_a_settled_one_is_not() -> None:
-    assert next_look(HOME, told(day(), after_s=100.0), POLICY, START + 100.0) == START + 120.0
-    assert next_look(HOME, told(nothing(), after_s=100.0), POLICY, START + 100.0) == START + 105.0
-    assert next_look(HOME, told(day(), after_s=7195.0), POLICY, START + 7195.0) == START + 7200.0
-    assert next_look(HOME, told(day(), after_s=9e4), POLICY, START + 9e4) is None
+def look_after(of: Fixes, after_s: float) -> float | None:
+    now = START + after_s
+    look = next_look(HOME, told(of, after_s=after_s), POLICY, now)
+    return None if look is None else look - now
+
+
+def test_a_visit_is_looked_at_soon_after_a_change_and_ever_more_rarely() -> None:
+    came = day(came=60.0)
+    soon, later, steady = (look_after(came, after_s) or 0.0 for after_s in (70.0, 400.0, 3600.0))
+    assert POLICY.live_every_s <= soon <= 40.0
+    assert soon < later < steady == POLICY.open_every_s
+
+
+def test_a_visit_is_looked_at_when_something_falls_due() -> None:
+    quiet = nothing()
+    for due_at in (0.0, POLICY.punctuality_s, 7200.0, 7200.0 + POLICY.late_wait_s):
+        assert look_after(quiet, due_at - 5.0) == 5.0, "a start, a late alert, an end, a verdict"
+    assert look_after(day(), 9e4) is None
 
 
 def test_the_share_of_the_plan_decides_between_verified_and_partial() -> None:
@@ -165,7 +178,7 @@ def test_the_sentence_names_what_is_missing_in_both_languages() -> None:
 
 def test_the_policy_and_the_engine_are_named() -> None:
     outcome = told(day(), policy=Policy(service="cleaning", version=7))
-    assert (outcome.policy, outcome.engine) == (7, "1")
+    assert (outcome.policy, outcome.engine) == (7, "2")
 
 
 @pytest.mark.parametrize(
