@@ -97,21 +97,22 @@ def judge(scene: Scene, observed: Observed, policy: Policy, now: float, outages:
 
 
 def next_look(scene: Scene, outcome: Outcome, policy: Policy, now: float) -> float | None:
-    """When the passing of time alone could next change the outcome; None when it is settled for good."""
+    """When the passing of time alone could next change the outcome; None when it is settled for good.
+
+    While the window is open that is always so. Who lately came or went may soon be surer, so looks come soon after a change and
+    then ever more rarely; while the visit runs they do not end, because its seconds grow. Fresh evidence asks for looks of its own
+    (`live`).
+    """
     visit = scene.visit
     low, high = window(visit, policy)
-    settles_at = visit.ends_at + policy.late_wait_s
-    if now < low:
-        return low
-    if now < visit.starts_at:
-        return min(now + policy.open_every_s, visit.starts_at)
-    if now < visit.ends_at:
-        # Who watches the desk waits for the first fix of a visit, and a look that finds nothing costs next to nothing.
-        every_s = policy.live_every_s if outcome.evidence.fixes else policy.live_every_s / 4
-        return min(now + every_s, visit.ends_at)
-    if now < settles_at and outcome.verdict == "pending":
-        return min(now + policy.live_every_s, settles_at)
-    return min(now + policy.open_every_s, high) if now < high else None
+    late_at, settles_at = visit.starts_at + policy.punctuality_s, visit.ends_at + policy.late_wait_s
+    mark = min((mark for mark in (low, visit.starts_at, late_at, visit.ends_at, settles_at, high) if mark > now), default=None)
+    if mark is None or now < low:
+        return mark
+    pause_s = (now - (outcome.presence[-1].start if outcome.presence else low)) / 2.0
+    if visit.starts_at <= now < visit.ends_at:
+        pause_s = min(pause_s, policy.open_every_s)
+    return min(now + max(pause_s, policy.live_every_s), mark)
 
 
 def window(visit: Visit, policy: Policy) -> Run:
