@@ -52,9 +52,13 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     late_wait_s: float = 300.0
     """How long after the end late evidence is waited for before `pending` ends: a phone's outbox empties within minutes."""
     live_every_s: float = 20.0
-    """A running visit is looked at again at most this often, also when nothing arrives."""
-    open_every_s: float = 60.0
-    """So is one that has not begun, or has its verdict, while its window is open: she may be early, or still be there."""
+    """A visit whose window is open is looked at again at most this often, however much comes in: so old may be what a desk sees of an
+    arrival.
+    """
+    open_every_s: float = 300.0
+    """And, while it runs, at least this often, also when nothing new is heard: so old may be its seconds so far. Every look costs a
+    judgement, and thousands of visits run at a time.
+    """
     final_after_s: float = 604_800.0
     """After this a changed policy no longer re-judges a visit; evidence still does [design: late data up to 7 days]."""
 
