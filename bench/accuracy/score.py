@@ -128,15 +128,15 @@ def figures(rows: Sequence[Row]) -> Figures:
     hit, wrong = sum(r.hit_s for r in rows), sum(r.false_s + r.missed_s for r in rows)
     return Figures(
         visits=len(rows),
-        f1=2 * hit / (2 * hit + wrong) if hit + wrong else float("nan"),
+        f1=2 * hit / (2 * hit + wrong) if hit + wrong else math.nan,
         arrival_s=_spread(r.arrival_s for r in rows),
         departure_s=_spread(r.departure_s for r in rows),
         duration_share=_spread(r.duration_share for r in rows),
         held=(_share(r.held_arrival for r in rows), _share(r.held_departure for r in rows), _share(r.held_seconds for r in rows)),
         width_s=(
-            _spread(r.width_arrival_s for r in rows)[0],
-            _spread(r.width_departure_s for r in rows)[0],
-            _spread(r.width_seconds_s for r in rows)[0],
+            _median(r.width_arrival_s for r in rows),
+            _median(r.width_departure_s for r in rows),
+            _median(r.width_seconds_s for r in rows),
         ),
     )
 
@@ -201,10 +201,16 @@ def _by_cause(missing: Iterable[object]) -> dict[str, list[Span]]:
 def _spread(values: Iterable[float | None]) -> tuple[float, float]:
     known = np.abs([value for value in values if value is not None])
     if not len(known):
-        return float("nan"), float("nan")
+        return math.nan, math.nan
     return float(np.median(known)), float(np.percentile(known, 95))
+
+
+def _median(values: Iterable[float | None]) -> float:
+    """The lower one of two in the middle: widths may be infinite."""
+    known = sorted(value for value in values if value is not None)
+    return known[(len(known) - 1) // 2] if known else math.nan
 
 
 def _share(answers: Iterable[bool | None]) -> float:
     known = [answer for answer in answers if answer is not None]
-    return sum(known) / len(known) if known else float("nan")
+    return sum(known) / len(known) if known else math.nan
