@@ -17,11 +17,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class MomentRead(TypedDict):
-    """An instant that is known within a 90 % interval."""
+    """An instant that is known within a 90 % interval. A bound is null where she was there already when the visit's window opened,
+    or was still there when it closed.
+    """
 
     best: Said
-    earliest: Said
-    latest: Said
+    earliest: Said | None
+    latest: Said | None
 
 
 class SecondsRead(TypedDict):
@@ -132,11 +134,12 @@ def read(stored: dict[str, Any] | None, revision: int | None) -> OutcomeRead:
     )
 
 
-def _moment(stored: dict[str, float] | None) -> MomentRead | None:
-    if stored is None:
+def _moment(stored: dict[str, float | None] | None) -> MomentRead | None:
+    if stored is None or stored["best"] is None:
         return None
+    earliest, latest = stored["earliest"], stored["latest"]
     return MomentRead(
         best=rfc3339_epoch(stored["best"]),
-        earliest=rfc3339_epoch(stored["earliest"]),
-        latest=rfc3339_epoch(stored["latest"]),
+        earliest=None if earliest is None else rfc3339_epoch(earliest),
+        latest=None if latest is None else rfc3339_epoch(latest),
     )
