@@ -14,6 +14,7 @@ from typing import get_args
 import numpy as np
 from msgspec import Struct
 
+from geofence.curve import Curve
 from geofence.evidence import Floats, Status
 from geofence.intervals import Stretch, Stretches, covered, intersect, length, ms, subtract, union
 from geofence.outcome import Cause, Gap
@@ -27,6 +28,10 @@ PERMITTED = frozenset(
     {"always", "while_in_use", "when_in_use", "while_using", "foreground", "background", "granted", "authorized", "on"}
 )
 """Permissions with which a phone can report. Anything else that it names means that it cannot."""
+BELIEVED = 0.9
+"""Home activity shows the worker where she is believed to be inside by at least this much."""
+GONE, STIRS_MIN = 0.05, 2
+"""A home that stirs so often while she is believed to be away has somebody else in it, whose stirring shows nothing of her."""
 LIVE_S = 60.0
 """A report received this soon after its time shows that its phone was connected."""
 FOREVER: Stretch = (-(2**53), 2**53)
@@ -43,31 +48,31 @@ class Coverage(Struct, frozen=True):
 def cover(
     scene: Scene,
     witness: Witness,
-    believed: Sequence[tuple[float, float]],
+    presence: Curve,
     stay: tuple[float, float] | None,
     policy: Policy,
     now: float,
     outages: Sequence[tuple[float, float]],
 ) -> Coverage:
-    """The coverage of a visit with its gaps. `believed` is where the worker is thought on site, `stay` from arrival to
-    departure.
-    """
+    """The coverage of a visit with its gaps. `presence` is P(on site), `stay` from arrival to departure."""
     visit = scene.visit
     whole = [(ms(visit.starts_at), ms(visit.ends_at))]
     if stay is not None:
         whole.append((ms(stay[0]), ms(stay[1])))
     expected = intersect(union(whole), [(FOREVER[0], ms(now))])
-    seen = union(covering(witness, believed, policy))
+    seen = covering(witness, presence, policy)
     monitored = length(intersect(expected, seen))
     missing = subtract(expected, seen)
     causes = _causes(scene, witness, policy, now, outages) if missing else []
     return Coverage(expected_ms=length(expected), monitored_ms=monitored, gaps=tuple(_assign(missing, causes)))
 
 
-def covering(witness: Witness, believed: Sequence[tuple[float, float]], policy: Policy) -> Stretches:
+def covering(witness: Witness, presence: Curve, policy: Policy) -> Stretches:
     """All that credible and sufficient evidence covers."""
     good = witness.credible & witness.precise
-    stirred = [at for at in witness.activity.tolist() if any(start <= at < end for start, end in believed)]
+    on = presence.value(witness.activity) if len(witness.activity) else witness.activity
+    lived_in = np.count_nonzero(on < GONE) >= STIRS_MIN
+    stirred = [] if lived_in else witness.activity[on >= BELIEVED].tolist()
     return union(
         [
             *covered(witness.fixes.at[good], witness.horizon[good]),

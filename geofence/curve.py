@@ -66,9 +66,9 @@ def bridged(curve: Curve, grace_s: float) -> Curve:
     return Curve(curve.at, on)
 
 
-def seconds(curve: Curve) -> Seconds:
-    """On-site seconds with their 90 % interval."""
-    sure, likely, possible = above(curve, 1.0 - TAIL), above(curve, 0.5), above(curve, TAIL)
+def seconds(curve: Curve, likely: list[Run]) -> Seconds:
+    """On-site seconds with their 90 % interval; `likely` are the stays whose sum is the best value."""
+    sure, possible = above(curve, 1.0 - TAIL), above(curve, TAIL)
     doubts = _doubts(curve)
     best = _total(likely)
     down = up = 0.0
@@ -81,15 +81,20 @@ def seconds(curve: Curve) -> Seconds:
 
 def arrival(curve: Curve, run: Run) -> Moment:
     """When P rose into a run above one half, with its 90 % interval."""
-    best = run[0]
-    return Moment(best=best, earliest=_last_below(curve, TAIL, best), latest=min(_first_above(curve, 1 - TAIL, best), run[1]))
+    earliest, latest = _interval(curve, run)
+    return Moment(best=run[0], earliest=earliest, latest=latest)
 
 
 def departure(curve: Curve, run: Run) -> Moment:
     """When P fell at the end of a run above one half, with its 90 % interval."""
     mirror = Curve(-curve.at[::-1], curve.on[::-1])
-    there = arrival(mirror, (-run[1], -run[0]))
-    return Moment(best=run[1], earliest=-there.latest, latest=-there.earliest)
+    earliest, latest = _interval(mirror, (-run[1], -run[0]))
+    return Moment(best=run[1], earliest=-latest, latest=-earliest)
+
+
+def _interval(curve: Curve, run: Run) -> Run:
+    """The 5 and 95 % points of the rise into a run."""
+    return _last_below(curve, TAIL, run[0]), min(_first_above(curve, 1 - TAIL, run[0]), run[1])
 
 
 def _doubts(curve: Curve) -> list[Run]:

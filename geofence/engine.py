@@ -14,11 +14,13 @@ Whether the worker was on site is a hidden state, on or away, that evidence reve
 2. `presence`: a two-state chain in continuous time. Between observations, with rates come and leave and π = come / (come + leave),
        P(on after dt | on) = π + (1 - π) e^-(come + leave)dt         P(on after dt | away) = π (1 - e^-(come + leave)dt)
    and an observation multiplies the odds of on by e^(weight · llr), weight = min(1, time since the fix before / correlation time).
-   Forward for the live view, forward times backward for a judged one (Rabiner 1989). The plan changes only the rates.
-3. `posterior`: between a fix away and one on site, the moment of crossing follows from distance and speed. Each stay is then placed
-   as a whole: n independent fixes have a mean with s² = σ² / n + bias², so that evidence near a fence saturates; that position
-   against the home, the known neighbours and the unknown elsewhere gives the probability that the stay was here; P is multiplied
-   by it.
+   Forward for the live view, forward times backward for a judged one (Rabiner 1989). The plan changes only the rates. Where others
+   of her visits are planned so near that one may be mistaken for the other, those places together are a third state.
+3. `placing`, `crossing`: the chain does not know that people travel. Each of its crossings is placed by the positions around it
+   taken together, as the posterior of a change-point whose quantiles are the error bars.
+   `posterior`: each stay is then placed as a whole: n independent fixes have a mean with s² = σ² / n + bias², so that evidence near
+   a fence saturates; that position against the home, the known neighbours and the unknown elsewhere gives the probability that
+   the stay was here; P is multiplied by it. What the arrival and departure of a stay are, is asked as if it was here.
 4. `curve`: P(on) over time is the distribution function of arrival, and one minus it of departure; intervals are its 5 and 95 %
    points. Seconds at confidence u are those with P > 1 - u. Absences below the grace are bridged.
 5. `coverage`: which seconds were seen, and the one cause of each that was not, in whole milliseconds.
@@ -26,13 +28,14 @@ Whether the worker was on site is a hidden state, on or away, that evidence reve
 7. `explanation`: one sentence of the same figures, in English and Chinese.
 
 Sources: the chain, Rabiner, "A tutorial on hidden Markov models" (1989); 68 % radius, Android's `Location.getAccuracy`; overlap
-of the error with the fence as the probability of being inside, Google Play services 3.2 (0.85 in, 0.15 out); all numbers in
-`policy`.
+of the error with the fence as the probability of being inside, Google Play services 3.2 (0.85 in, 0.15 out); change-points, Smith
+(1975), see `crossing`; all numbers in `policy`.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from msgspec.structs import replace
 
 from geofence import credibility, verdict
 from geofence.coverage import Coverage, cover
@@ -45,13 +48,11 @@ from geofence.policy import Policy
 from geofence.posterior import believe
 from geofence.witness import Witness, hear, is_ours
 
-ENGINE = "1"
+ENGINE = "2"
 """Version of the model. It changes whenever the same evidence could give another outcome."""
 
 SURE = 0.95
 """Presence is told as on above this probability and as off below one minus it; between lies unknown."""
-BELIEVED = 0.9
-"""Home activity shows the worker where she is believed to be inside by at least this much."""
 BRIEF_S = 60.0
 """A first or last stay shorter than this, of several, is passing by and no arrival or departure."""
 
@@ -66,14 +67,15 @@ def judge(scene: Scene, observed: Observed, policy: Policy, now: float, outages:
     if end > own[0]:
         posterior = believe(scene, witness, (low, min(high, now)), own, policy)
         honest = _clipped(posterior.curve, own[0], end)
-        curve = bridged(honest, policy.grace_s)
+        likely = bridged(_clipped(posterior.likely, own[0], end), policy.grace_s)
     else:
-        honest = curve = Curve(np.array([low, low + 1.0]), np.zeros(2))
-    stays = _stays(curve)
-    arrived_at, left_at, gone = _ends(curve, stays, end)
-    on_site = seconds(curve)
+        honest = likely = Curve(np.array([low, low + 1.0]), np.zeros(2))
+    curve = bridged(honest, policy.grace_s)
+    stays = _stays(likely)
+    arrived_at, left_at, gone = _ends(likely, stays, end < own[1])
+    on_site = seconds(curve, above(likely, 0.5))
     hull = (stays[0][0], stays[-1][1]) if stays else None
-    coverage = cover(scene, witness, above(honest, BELIEVED), hull, policy, now, outages)
+    coverage = cover(scene, witness, honest, hull, policy, now, outages)
     reading = verdict.Reading(arrived_at=arrived_at, left_at=left_at, on_site=on_site, coverage=coverage, decided_departure=gone)
     answer = verdict.decide(scene, witness, reading, policy, now)
     findings = verdict.find(scene, witness, reading, answer, policy, now)
@@ -124,17 +126,16 @@ def window(visit: Visit, policy: Policy) -> Run:
 
 
 def _own_window(scene: Scene, policy: Policy) -> Run:
-    """The plan widened by the tolerances, but not into the worker's other visits at sites that could be mistaken for this one."""
+    """The plan widened by the tolerances; the time between two visits to one site is divided in the middle."""
     visit = scene.visit
     low, high = visit.starts_at - policy.early_s, visit.ends_at + policy.late_s
-    near = {site.id for site in scene.neighbours} | {visit.site}
     for other in scene.others:
-        if other.id == visit.id or other.site not in near:
+        if other.id == visit.id or other.site != visit.site:
             continue
         if other.ends_at <= visit.starts_at:
-            low = max(low, other.ends_at)
+            low = max(low, (other.ends_at + visit.starts_at) / 2.0)
         elif other.starts_at >= visit.ends_at:
-            high = min(high, other.starts_at)
+            high = min(high, (other.starts_at + visit.ends_at) / 2.0)
     return low, high
 
 
@@ -153,15 +154,18 @@ def _stays(curve: Curve) -> list[Run]:
     return [run for run in runs if counted[0][0] <= run[0] <= counted[-1][0]]
 
 
-def _ends(curve: Curve, stays: list[Run], end: float) -> tuple[Moment | None, Moment | None, bool]:
-    """Arrival, departure, and whether she was seen to leave. No departure while the last thing believed is that she is there."""
+def _ends(curve: Curve, stays: list[Run], running: bool) -> tuple[Moment | None, Moment | None, bool]:
+    """Arrival, departure, and whether she was seen to leave. There is no departure while the window is open and the last thing
+    believed is that she is there; when it closes on her, or opened on her, that bound is open.
+    """
     if not stays:
         return None, None, False
-    arrived = arrival(curve, stays[0])
-    left = departure(curve, stays[-1])
+    arrived, left = arrival(curve, stays[0]), departure(curve, stays[-1])
+    if stays[0][0] <= curve.at[0]:
+        arrived = replace(arrived, earliest=None)
     gone = bool(np.any(curve.on[curve.at >= stays[-1][1]] < 1.0 - SURE))
-    if stays[-1][1] >= end and not gone:
-        return arrived, None, False
+    if stays[-1][1] >= curve.at[-1] and not gone:
+        return arrived, None if running else replace(left, latest=None), False
     return arrived, left, gone
 
 
@@ -203,7 +207,12 @@ def _share(coverage: Coverage) -> float | None:
 def _moment(moment: Moment | None) -> Moment | None:
     if moment is None:
         return None
-    return Moment(best=_ms(moment.best), earliest=_ms(moment.earliest), latest=_ms(moment.latest))
+    earliest, latest = moment.earliest, moment.latest
+    return Moment(
+        best=_ms(moment.best),
+        earliest=None if earliest is None else _ms(earliest),
+        latest=None if latest is None else _ms(latest),
+    )
 
 
 def _ms(seconds_: float) -> float:

@@ -39,11 +39,15 @@ Presence = Literal["on", "off", "unknown"]
 
 
 class Moment(Struct, frozen=True, kw_only=True):
-    """An instant that is known only within a 90 % interval."""
+    """An instant that is known only within a 90 % interval.
+
+    `earliest` is null where she was there already when the visit's window opened, `latest` where she was still there when it
+    closed; `best` is then that edge of the window.
+    """
 
     best: float
-    earliest: float
-    latest: float
+    earliest: float | None
+    latest: float | None
 
 
 class Seconds(Struct, frozen=True, kw_only=True):

@@ -52,8 +52,8 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     late_wait_s: float = 300.0
     """How long after the end late evidence is waited for before `pending` ends: a phone's outbox empties within minutes."""
     live_every_s: float = 20.0
-    """A visit whose window is open is looked at again at most this often, however much comes in: so old may be what a desk sees of an
-    arrival.
+    """A visit whose window is open is looked at again at most this often, however much comes in: so old may be what a desk sees of
+    an arrival.
     """
     open_every_s: float = 300.0
     """And, while it runs, at least this often, also when nothing new is heard: so old may be its seconds so far. Every look costs a
@@ -103,6 +103,12 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Most that one independent fix can say against it: one in a hundred is a gross error (multipath, stale cell)."""
     correlation_s: float = 20.0
     """Fixes closer together than this are not independent witnesses of a change and count for their share of it."""
+    error_lasts_s: float = 120.0
+    """For how long a fix's error lasts indoors, where a stay has too few fixes to show it itself."""
+    crossing_temper: float = 0.75
+    """How much of its likelihood the model of a crossing is believed: ways bend, doors have porches."""
+    linger_mean_s: float = 66.0
+    """Who waits within sight of the fence goes in, or away, within about this."""
     stay_correlation_s: float = 180.0
     """GPS error indoors forgets itself in about 90 s; the mean of such errors converges as if one in twice that time were
     independent.
@@ -137,9 +143,11 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     rival_plan_odds: float = 10.0
-    """While one of two sites that look alike is planned for her and the other is not, she is so many times likelier at the
-    planned one.
-    """
+    """Of two places that look alike, one that is planned for her within the tolerances is so many times likelier."""
+    switch_mean_s: float = 120.0
+    """Mean time until she has gone unseen from one of her places to the next door, once only the other is planned."""
+    between_mean_s: float = 400.0
+    """The same while neither is, between the two plans."""
 
     # What other evidence says, in log-odds of being on site at that moment ------------------------------------------------------
     llr_check_home: float = 6.0
@@ -208,6 +216,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "neighbour_prior": (0.001, 0.5),
     "same_ground_prior": (0.001, 0.5),
     "flagged_weight": (0.0, 0.5),
+    "crossing_temper": (0.05, 1.0),
     "coverage_target": (0.5, 1.0),  # the law that lost evidence never turns a verdict over rests on a majority
     "away_share_per_efold": (0.01, 1.0),
     "passing_share_per_efold": (0.01, 1.0),

@@ -2,8 +2,8 @@
 
 1. All observations go through the chain of `presence`, forward and backward. Flagged fixes count for little. Home activity
    counts only in a window in which something of the worker herself was seen: residents move too.
-2. Between two fixes of which one says on and the other away, the moment of crossing follows from the geometry: the way to the fence
-   over the speed of approach, since who arrives stops inside (see `_crossing`).
+   Where others of her visits are planned so near that fixes may be mistaken, those places are a third state of the chain.
+2. Each crossing that comes out of this is placed by the positions around it as a whole (`placing`, `crossing`).
 3. Each stay that comes out of this is looked at as a whole. Its fixes, taken together, have a mean position; its error is
    s² = σ² / n + bias², with n the independent fixes and a bias that no number of fixes removes, so evidence near a fence saturates.
    That position, with the check-ins and credentials of the stay, decides how surely the stay was here and not at a neighbour or
@@ -21,6 +21,7 @@ from msgspec import Struct
 from geofence import likelihood, presence
 from geofence.curve import Curve, Run, above
 from geofence.evidence import Bools, Floats, Ints
+from geofence.placing import placed
 from geofence.plan import Scene, Visit
 from geofence.plane import fence_of
 from geofence.policy import Policy
@@ -28,12 +29,8 @@ from geofence.witness import Witness
 
 NODE_S = 60.0
 """Silences are filled with nodes this far apart, so that the curve shows how certainty decays within them."""
-BRIDGE_S = 900.0
-"""Geometry tells when a fence was crossed between fixes at most this far apart; beyond it nobody knows what happened between."""
 DOUBTFUL = 0.5
 """Most that evidence which is not credible can bring P to: possible, and not even likely."""
-FAST_MPS = 12.0
-"""A car in a city: nobody comes sooner."""
 DOOR_S = 120.0
 """What happens at the door, at either end of a stay, happens within this."""
 STIR_S = 300.0
@@ -44,6 +41,8 @@ class Posterior(Struct, frozen=True, eq=False):
     """P(on site) over the window, and how sure each stay is to have been here."""
 
     curve: Curve
+    likely: Curve
+    """P(on site) given that the stays which are likelier than not to have been here were here: their ends are read off this one."""
     stays: tuple[Run, ...]
     """Where the chain alone believes in on site."""
     sureness: tuple[float, ...]
@@ -54,15 +53,25 @@ def believe(scene: Scene, witness: Witness, window: Run, own: Run, policy: Polic
     """P(on site) over a window, from all the evidence in it. `own` is the part of it that belongs to this visit."""
     at, llr, fix_index = _nodes(scene, witness, window, policy)
     state = presence.start(scene.visit, window[0], policy)
-    curve = _crossing(Curve(at, presence.smooth(state, at, llr, scene.visit, policy)), fix_index, witness, policy)
+    there = np.zeros(len(at))
+    if witness.rivals:
+        on, there = presence.smooth_beside(
+            state, at, _beside(at, llr, fix_index, witness, policy), scene.visit, witness.rivals, policy
+        )
+    else:
+        on = presence.smooth(state, at, llr, scene.visit, policy)
+    seen, _ = observations(witness, policy)
+    curve = placed(Curve(at, on), Curve(at, there), witness, seen, _weights(witness, policy), policy)
     stays = above(curve, 0.5)
     sureness = [_sureness(scene, witness, stay, _core(stay, scene.visit, own, policy), policy) for stay in stays]
-    on = curve.on.copy()
+    on, likely = curve.on.copy(), curve.on.copy()
     for (start, end), sure in zip(stays, sureness, strict=True):
         inside = (curve.at >= start) & (curve.at <= end)
         on[inside] *= sure
-    on = np.where(_doubtful(curve.at, witness, policy), np.minimum(on, DOUBTFUL), on)
-    return Posterior(curve=Curve(curve.at, on), stays=tuple(stays), sureness=tuple(sureness))
+        likely[inside] *= 1.0 if sure > 0.5 else sure
+    doubtful = _doubtful(curve.at, witness, policy)
+    on, likely = (np.where(doubtful, np.minimum(p, DOUBTFUL), p) for p in (on, likely))
+    return Posterior(curve=Curve(curve.at, on), likely=Curve(curve.at, likely), stays=tuple(stays), sureness=tuple(sureness))
 
 
 def observations(witness: Witness, policy: Policy) -> tuple[presence.Observations, Ints]:
@@ -78,6 +87,24 @@ def observations(witness: Witness, policy: Policy) -> tuple[presence.Observation
     index[: len(llr)] = np.arange(len(llr))
     order = np.argsort(at, kind="stable")
     return presence.Observations(at=at[order], llr=value[order], fix=index[order] >= 0), index[order]
+
+
+def _beside(at: Floats, llr: Floats, fix_index: Ints, witness: Witness, policy: Policy) -> tuple[Floats, Floats]:
+    """The log-odds of being here, and of being at another of her places near by, at each node.
+
+    A fix tells either from being away as soon as errors allow, and one from the other far more slowly: what draws it towards the
+    wrong one of two neighbours lasts as long as its error.
+    """
+    nodes = np.flatnonzero(fix_index >= 0)
+    fixes = fix_index[nodes]
+    gap = np.diff(at[nodes], prepend=-np.inf)
+    weight = _weights(witness, policy)[fixes]
+    either = np.maximum(witness.pull, witness.pull_there)[fixes] * weight * np.minimum(1.0, gap / policy.correlation_s)
+    lean = witness.lean[fixes] * weight * np.minimum(1.0, gap / policy.error_lasts_s)
+    here, there = llr.copy(), np.zeros(len(at))
+    here[nodes] = either + np.minimum(lean, 0.0)
+    there[nodes] = either - np.maximum(lean, 0.0)
+    return here, there
 
 
 def _weights(witness: Witness, policy: Policy) -> Floats:
@@ -97,9 +124,7 @@ def _nodes(scene: Scene, witness: Witness, window: tuple[float, float], policy: 
     at = known[order]
     silence = np.diff(at)
     extra = [
-        np.linspace(at[i], at[i + 1], int(silence[i] / NODE_S) + 1)[1:-1]
-        for i in np.flatnonzero(silence > 2 * NODE_S).tolist()
-        if not _is_crossing(int(order[i]), int(order[i + 1]), seen, float(silence[i]))
+        np.linspace(at[i], at[i + 1], int(silence[i] / NODE_S) + 1)[1:-1] for i in np.flatnonzero(silence > 2 * NODE_S).tolist()
     ]
     fill = np.concatenate(extra) if extra else np.empty(0)
     everything = np.concatenate((known, fill))
@@ -110,58 +135,6 @@ def _nodes(scene: Scene, witness: Witness, window: tuple[float, float], policy: 
         np.concatenate((llr, np.zeros(padding)))[order],
         np.concatenate((index, np.full(padding, -1, dtype=np.int64)))[order],
     )
-
-
-def _is_crossing(a: int, b: int, seen: presence.Observations, silence_s: float) -> bool:
-    """Whether two neighbouring nodes are fixes of which one says on and the other away."""
-    count = len(seen.at)
-    return bool(
-        silence_s <= BRIDGE_S and a < count and b < count and seen.fix[a] and seen.fix[b] and seen.llr[a] * seen.llr[b] < 0.0
-    )
-
-
-def _crossing(curve: Curve, fix_index: Ints, witness: Witness, policy: Policy) -> Curve:
-    """Put nodes into intervals in which P turns over, where the geometry says that the fence was crossed."""
-    turned = np.flatnonzero(
-        (np.abs(np.diff(curve.on)) > 0.3) & (np.diff(curve.at) > 15.0) & (fix_index[:-1] >= 0) & (fix_index[1:] >= 0)
-    )
-    at: list[float] = []
-    on: list[float] = []
-    for i in turned.tolist():
-        arriving = bool(curve.on[i] < curve.on[i + 1])
-        away, there = (fix_index[i], fix_index[i + 1]) if arriving else (fix_index[i + 1], fix_index[i])
-        length = float(curve.at[i + 1] - curve.at[i])
-        spent, spread = _way(witness, int(away), -1 if arriving else 1, length, int(there))
-        middle = float(curve.at[i]) + spent if arriving else float(curve.at[i + 1]) - spent
-        low, high = float(curve.on[i]), float(curve.on[i + 1])
-        for offset, share in ((-spread, 0.1), (0.0, 0.5), (spread, 0.9)):
-            place = middle + offset
-            if curve.at[i] < place < curve.at[i + 1]:
-                at.append(place)
-                on.append(low + share * (high - low))
-    if not at:
-        return curve
-    spot = np.searchsorted(curve.at, at)
-    return Curve(np.insert(curve.at, spot, at), np.insert(curve.on, spot, on))
-
-
-def _way(witness: Witness, away: int, beyond: int, length_s: float, there: int) -> tuple[float, float]:
-    """Seconds from the fix outside to the fence, and their spread: at the speed that she had there, if that brings her in in time.
-
-    If it does not, she was still elsewhere, and came at some time between as fast as anybody goes and just before she was seen
-    inside.
-    """
-    outside = max(float(witness.distance[away]), 0.0)
-    further = away + beyond
-    if 0 <= further < len(witness.fixes.at):
-        gone = abs(float(witness.fixes.at[further] - witness.fixes.at[away]))
-        speed = float(witness.distance[further] - witness.distance[away]) / gone if 0.0 < gone <= BRIDGE_S else 0.0
-        needed = max(float(witness.distance[away] - min(witness.distance[there], 0.0)) / length_s, 0.3)
-        if speed >= 0.8 * needed:
-            speed = max(speed, needed)
-            return outside / speed, min(max(float(witness.sigma[away]) / speed, 0.1 * length_s), 0.45 * length_s)
-    soonest = min(outside / FAST_MPS, length_s)
-    return (soonest + length_s) / 2.0, 0.4 * (length_s - soonest)
 
 
 def _doubtful(at: Floats, witness: Witness, policy: Policy) -> Bools:
@@ -226,15 +199,20 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Poli
     point = (np.array([east]), np.array([north]))
     ours = witness.fence.distance(*point)
     support = float(likelihood.stay_llr(witness.fence, ours, error, np.array([policy.bias_m]), policy)[0])
-    # The plan speaks only as far as the position does: nothing seen is nothing proven.
-    prior = log((1.0 - policy.nowhere_prior) / policy.nowhere_prior) * min(max(support, 0.0), 1.0)
+    # The plan speaks only as far as the position does: nothing seen is nothing proven, and a stay whose middle lies outside was
+    # as well next door, where the plan would speak the same.
+    within = min(max(1.0 - float(ours[0]) / float(error[0]), 0.0), 1.0)
+    prior = log((1.0 - policy.nowhere_prior) / policy.nowhere_prior) * min(max(support, 0.0), 1.0) * within
     home = sum(anchors) + _doors(witness, stay, policy)
     odds = support + prior + home
     against = 0.0
     rivals = [site for site in scene.neighbours if site.id != scene.site.id]
     for site in rivals:
         fence = fence_of(site, witness.plane)
-        theirs = float(likelihood.rivalry(witness.fence, fence, *point, error)[0]) + home
+        theirs = float(likelihood.rivalry(witness.fence, fence, *point, error)[0])
+        if ours[0] > 0.0 >= float(fence.distance(*point)[0]):
+            theirs = min(theirs, 0.0)  # A wide fence draws a position in it no less than a narrow one draws it from outside.
+        theirs += home
         planned = any(o.site == site.id and o.starts_at < end and o.ends_at > start for o in scene.others)
         if planned:
             prior = 0.5

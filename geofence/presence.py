@@ -26,7 +26,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from geofence.evidence import Floats
+from geofence.evidence import Bools, Floats
 from geofence.plan import Visit
 from geofence.policy import Policy
 
@@ -124,3 +124,85 @@ def _transitions(at: Floats, visit: Visit, policy: Policy) -> tuple[Floats, Floa
     level = come / (come + leave)
     fade = np.exp(-(come + leave) * dt)
     return level + (1.0 - level) * fade, level * (1.0 - fade)
+
+
+def smooth_beside(
+    state: State, at: Floats, llr: tuple[Floats, Floats], visit: Visit, rivals: tuple[Visit, ...], policy: Policy
+) -> tuple[Floats, Floats]:
+    """As `smooth`, with a third state: at another of her places near by, where `rivals` are planned. `llr` are those of being here
+    and of being there, each against being at neither. Answers P(here) and P(there) at each node given everything.
+
+    From one to the other she may go unseen, through a staircase or over a garden fence: soon, once only the other is planned.
+    """
+    moves = _moves(state.at, at, visit, rivals, policy)
+    gain, gain_r = np.exp(llr[0]).tolist(), np.exp(llr[1]).tolist()
+    h = r = state.on
+    a, known = 1.0 - h - r, []
+    for (hh, hr, ha, rr, rh, ra, aa, ah, ar), up, up_r in zip(moves, gain, gain_r, strict=True):
+        h, r, a = (h * hh + r * rh + a * ah) * up, (h * hr + r * rr + a * ar) * up_r, h * ha + r * ra + a * aa
+        total = h + r + a
+        h, r, a = h / total, r / total, a / total
+        known.append((h, r, a))
+    later_h = later_r = later_a = 1.0
+    here, there = [], []
+    for (h, r, a), (hh, hr, ha, rr, rh, ra, aa, ah, ar), up, up_r in zip(
+        known[::-1], moves[::-1], gain[::-1], gain_r[::-1], strict=True
+    ):
+        h, r, a = h * later_h, r * later_r, a * later_a
+        here.append(h / (h + r + a))
+        there.append(r / (h + r + a))
+        on, off = later_h * up, later_r * up_r
+        later_h, later_r, later_a = (
+            hh * on + hr * off + ha * later_a,
+            rh * on + rr * off + ra * later_a,
+            ah * on + ar * off + aa * later_a,
+        )
+        total = later_h + later_r + later_a
+        later_h, later_r, later_a = later_h / total, later_r / total, later_a / total
+    return np.array(here[::-1]), np.array(there[::-1])
+
+
+def _moves(since: float, at: Floats, visit: Visit, rivals: tuple[Visit, ...], policy: Policy) -> list[list[float]]:
+    """The nine transition probabilities of each interval: from here, from there and from neither."""
+    dt = np.diff(at, prepend=since)
+    middle = at - dt / 2.0
+    mine, theirs = _planned(middle, (visit,)), _planned(middle, rivals)
+    due = mine | _planned(middle + policy.punctuality_s, (visit,))
+    due_r = theirs | _planned(middle + policy.punctuality_s, rivals)
+    over, over_r = middle >= visit.ends_at, middle >= max(rival.ends_at for rival in rivals)
+    come, leave = _rates(due, mine, over, policy)
+    come_r, leave_r = _rates(due_r, theirs, over_r, policy)
+    to_r = np.where(theirs & ~mine, policy.switch_mean_s, np.where(over & ~over_r, policy.between_mean_s, policy.stay_mean_s))
+    to_h = np.where(
+        mine & ~theirs, policy.switch_mean_s, np.where(~theirs & ~mine & ~over, policy.between_mean_s, policy.stay_mean_s)
+    )
+    goes, goes_r, comes = (1.0 - np.exp(-rate * dt) for rate in (leave, leave_r, come + come_r))
+    changes, changes_r = 1.0 - np.exp(-dt / to_r), 1.0 - np.exp(-dt / to_h)
+    share = come / (come + come_r)
+    columns = (
+        (1.0 - goes) * (1.0 - changes),
+        (1.0 - goes) * changes,
+        goes,
+        (1.0 - goes_r) * (1.0 - changes_r),
+        (1.0 - goes_r) * changes_r,
+        goes_r,
+        1.0 - comes,
+        comes * share,
+        comes * (1.0 - share),
+    )
+    out: list[list[float]] = np.column_stack(columns).tolist()
+    return out
+
+
+def _planned(at: Floats, visits: tuple[Visit, ...]) -> Bools:
+    planned = np.zeros(len(at), dtype=bool)
+    for visit in visits:
+        planned |= (at >= visit.starts_at) & (at < visit.ends_at)
+    return planned
+
+
+def _rates(due: Bools, planned: Bools, over: Bools, policy: Policy) -> tuple[Floats, Floats]:
+    """Of coming and of leaving, per second."""
+    idle = np.where(over, 1.0 / policy.after_plan_arrive_mean_s, 1.0 / policy.off_plan_arrive_mean_s)
+    come = np.where(due, 1.0 / policy.arrive_mean_s, idle)
+    return come, np.where(planned, 1.0 / policy.stay_mean_s, 1.0 / policy.off_plan_stay_mean_s)

@@ -117,9 +117,15 @@ def find(scene: Scene, witness: Witness, reading: Reading, verdict: Verdict, pol
     settled = verdict != "pending"
     arrived, left, on_site = reading.arrived_at, reading.left_at, reading.on_site
     found: list[Finding] = []
-    if arrived and arrived.best > visit.starts_at + policy.punctuality_s and arrived.earliest > visit.starts_at:
+    if (
+        arrived
+        and arrived.earliest
+        and arrived.earliest > visit.starts_at
+        and arrived.best > visit.starts_at + policy.punctuality_s
+    ):
         found.append("late_arrival")
-    if over and left and left.best < visit.ends_at - policy.punctuality_s and left.latest < visit.ends_at:
+    left_early = left and left.latest and left.latest < visit.ends_at and left.best < visit.ends_at - policy.punctuality_s
+    if over and reading.decided_departure and left_early:
         found.append("early_departure")
     if settled and arrived and on_site.upper < policy.on_site_best_share * planned_s:
         found.append("short_service")
@@ -129,6 +135,8 @@ def find(scene: Scene, witness: Witness, reading: Reading, verdict: Verdict, pol
         found.append("no_show")
     if over and on_site.best < policy.on_site_best_share * planned_s and _elsewhere(scene, witness, policy):
         found.append("wrong_site")
+    if settled and verdict in ("contradicted", "unknown") and witness.observed.elsewhen:
+        found.append("unscheduled")
     found.extend(_missing_checks(scene, witness, settled, policy))
     if settled and reading.coverage.monitored_ms < policy.coverage_target * reading.coverage.expected_ms:
         found.append("low_coverage")

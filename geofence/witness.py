@@ -5,6 +5,7 @@ visit's window, measure each fix against the fence, flag what is not credible, a
 moments with a log-likelihood ratio of their own. What residents may have caused as well (home activity) is kept apart.
 """
 
+from math import log
 from typing import TypeVar
 
 import numpy as np
@@ -29,6 +30,10 @@ SIGNIFICANT_MODES = frozenset({"significant", "quiet", "manual"})
 
 COMPETING_M = 100.0
 """Sites further apart than this do not compete for one fix."""
+AWHILE_S = 30.0
+"""Who walks is further away after this than a phone errs in a street."""
+LEAN_MAX = 4.0
+"""Most that one independent fix can say for one of two neighbours."""
 CLEAR_SIGMAS = 3.0
 """A fix this many σ outside the fence is a clear no by itself: one in ninety errs so far (Rayleigh), and σ is inflated already."""
 
@@ -60,6 +65,12 @@ class Witness(Struct, frozen=True, eq=False):
     """Of each fix taken alone, flags aside."""
     pull: Floats
     """Of each fix, what it does to the chain."""
+    pull_there: Floats
+    """The same for the likeliest of her other places near by, if `rivals`."""
+    lean: Floats
+    """Of each fix, what it says for here against there, if `rivals`."""
+    rivals: tuple[Visit, ...]
+    """Her visits at places that compete for the fixes."""
     mask: Ints
     credible: Bools
     precise: Bools
@@ -90,10 +101,12 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
     moving = _moving(fixes, east, north, policy)
     floor = likelihood.floor(moving, policy)
     sigma = likelihood.sigma(fixes.accuracy_m, floor, policy)
-    mask = credibility.masks(fixes, policy)
+    mask = credibility.masks(fixes, policy, credibility.expected(scene))
     quiet = np.array([mode in SIGNIFICANT_MODES for mode in fixes.mode]) if fixes.mode else np.zeros(len(mask), dtype=bool)
     anchors, edges = _anchors(scene, observed, mask, plane, fence, policy)
     radius = np.where(np.isnan(fixes.accuracy_m), policy.accuracy_default_m, fixes.accuracy_m)
+    rivals = _rivals(scene, plane, fence)
+    pull_there, lean = _there(rivals, fence, fixes.at, (east, north), (sigma, floor), policy)
     return Witness(
         observed=observed,
         plane=plane,
@@ -104,13 +117,16 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
         distance=distance,
         sigma=sigma,
         llr=likelihood.llr(fence, distance, sigma, floor, policy),
-        pull=_competing(scene, plane, fence, fixes.at, (east, north), distance, (sigma, floor), policy),
+        pull=likelihood.pull(fence, distance, sigma, floor, policy),
+        pull_there=pull_there,
+        lean=lean,
+        rivals=tuple(visit for _, visits in rivals for visit in visits),
         mask=mask,
         credible=mask == 0,
         precise=radius <= policy.accuracy_max_m,
         disputed=_disputed(fixes, distance, sigma, policy),
         quiet=quiet,
-        horizon=_horizons(quiet, moving, policy),
+        horizon=_horizons(quiet, moving & ~_resting(fixes, east, north, radius, policy), policy),
         anchors=anchors,
         edges=edges,
         activity=_activity(scene, observed, ACTIVITY),
@@ -126,6 +142,7 @@ def canonical(observed: Observed, window: tuple[float, float]) -> Observed:
         checks=_canonical_reports(observed.checks, low, high),
         events=_canonical_reports(observed.events, low, high),
         statuses=_canonical_reports(observed.statuses, -np.inf, high),
+        elsewhen=tuple(sorted(set(observed.elsewhen))),
     )
 
 
@@ -195,46 +212,71 @@ def _moving(fixes: Fixes, east: Floats, north: Floats, policy: Policy) -> Bools:
     return speed >= policy.moving_mps
 
 
+def _resting(fixes: Fixes, east: Floats, north: Floats, radius: Floats, policy: Policy) -> Bools:
+    """Whether a phone was, half a minute and more before and after each fix, at the same place as far as its errors tell: then a
+    single speed that it names is noise.
+    """
+    resting = np.zeros(len(fixes.at), dtype=bool)
+    for source in range(len(fixes.sources)):
+        own = np.flatnonzero(fixes.source == source)
+        if len(own) < 3:
+            continue
+        at = fixes.at[own]
+        here = np.arange(len(own))
+        before = np.clip(np.minimum(np.searchsorted(at, at - AWHILE_S, side="right") - 1, here - 1), 0, None)
+        after = np.clip(np.maximum(np.searchsorted(at, at + AWHILE_S), here + 1), None, len(own) - 1)
+        stayed = np.ones(len(own), dtype=bool)
+        for other in (before, after):
+            way = np.hypot(east[own] - east[own[other]], north[own] - north[own[other]])
+            near = (way <= np.hypot(radius[own], radius[own[other]])) & (np.abs(at[other] - at) <= policy.horizon_still_s)
+            stayed &= near & (other != here)
+        resting[own] = stayed
+    return resting
+
+
 def _horizons(quiet: Bools, moving: Bools, policy: Policy) -> Floats:
     """How long each fix stays informative: by its phone's mode, else by whether it was moving."""
     horizon = np.where(moving, policy.horizon_moving_s, policy.horizon_still_s)
     return np.where(quiet, policy.horizon_significant_s, horizon)
 
 
-def _competing(
-    scene: Scene,
-    plane: Plane,
+def _rivals(scene: Scene, plane: Plane, fence: Fence) -> list[tuple[Fence, tuple[Visit, ...]]]:
+    """The worker's other places that were planned so near that they compete for her fixes, each with her visits there."""
+    sites = {site.id: site for site in scene.neighbours}
+    out = []
+    for name in sorted({other.site for other in scene.others if other.site != scene.visit.site and other.site in sites}):
+        theirs = fence_of(sites[name], plane)
+        if np.hypot(theirs.east_m - fence.east_m, theirs.north_m - fence.north_m) - fence.reach_m - theirs.reach_m <= COMPETING_M:
+            out.append((theirs, tuple(other for other in scene.others if other.site == name)))
+    return out
+
+
+def _there(
+    rivals: list[tuple[Fence, tuple[Visit, ...]]],
     fence: Fence,
     at: Floats,
     point: tuple[Floats, Floats],
-    distance: Floats,
     error: tuple[Floats, Floats],
     policy: Policy,
-) -> Floats:
-    """What each fix does to the chain, where the worker's other visits of that time were planned so near that they compete for it.
+) -> tuple[Floats, Floats]:
+    """What each fix says for being at the likeliest of those places against being at none, and for being here and not there.
 
-    Away then includes "at one of those", with the odds of the plan at that moment: -log(e^-pull + sum of odds · e^-rivalry).
+    Here or there is told by the nearer of the two middles: by the fences themselves a small one would win within a large one, fix
+    after fix, though nobody is spread evenly over what an operator drew. A place that is not planned near that time is unlikely.
     """
     sigma, floor = error
-    pull = likelihood.pull(fence, distance, sigma, floor, policy)
-    sites = {site.id: site for site in scene.neighbours}
-    here = (at >= scene.visit.starts_at) & (at < scene.visit.ends_at)
-    against = np.exp(-pull)
-    competitors = sorted({other.site for other in scene.others if other.site != scene.visit.site and other.site in sites})
-    for name in competitors:
-        theirs = fence_of(sites[name], plane)
-        if np.hypot(theirs.east_m - fence.east_m, theirs.north_m - fence.north_m) - fence.reach_m - theirs.reach_m > COMPETING_M:
-            continue
-        there = np.zeros(len(at), dtype=bool)
-        for other in scene.others:
-            if other.site == name:
-                there |= (at >= other.starts_at) & (at < other.ends_at)
-        odds = np.where(
-            here & ~there, 1.0 / (policy.rival_plan_odds * len(competitors)), np.where(there & ~here, policy.rival_plan_odds, 1.0)
-        )
-        rivalry = likelihood.rivalry(fence, theirs, *point, sigma)
-        against = against + odds * np.exp(-np.clip(rivalry, -30.0, 30.0))
-    return np.clip(-np.log(against), -policy.llr_off_max, policy.llr_on_max)
+    pull, lean = np.full(len(at), -np.inf), np.full(len(at), np.inf)
+    ours2 = (point[0] - fence.east_m) ** 2 + (point[1] - fence.north_m) ** 2
+    for theirs, visits in rivals:
+        near = np.zeros(len(at), dtype=bool)
+        for visit in visits:
+            near |= (at >= visit.starts_at - policy.early_s) & (at < visit.ends_at + policy.late_s)
+        theirs2 = (point[0] - theirs.east_m) ** 2 + (point[1] - theirs.north_m) ** 2
+        rooms2 = min(fence.area_m2, theirs.area_m2) / 12.0
+        tells = np.clip((theirs2 - ours2) / (2.0 * (sigma**2 + policy.bias_m**2 + rooms2)), -LEAN_MAX, LEAN_MAX)
+        pull = np.maximum(pull, likelihood.pull(theirs, theirs.distance(*point), sigma, floor, policy))
+        lean = np.minimum(lean, np.where(near, tells, tells + log(policy.rival_plan_odds)))
+    return pull, lean
 
 
 def _disputed(fixes: Fixes, distance: Floats, sigma: Floats, policy: Policy) -> Bools:

@@ -24,7 +24,7 @@ def test_seconds_above_a_level_are_counted_as_on_a_fine_grid(curve: Curve, level
 @bounded
 @given(curves)
 def test_seconds_are_in_order_and_best_is_the_likelier_side(curve: Curve) -> None:
-    told = seconds(curve)
+    told = seconds(curve, above(curve, 0.5))
     grid = np.arange(curve.at[0], curve.at[-1], 0.05) + 0.025
     assert told.best == pytest.approx(float((curve.value(grid) > 0.5).sum()) * 0.05, abs=0.1 * len(curve.at))
     assert 0.0 <= told.lower <= told.best <= told.upper
@@ -36,7 +36,7 @@ def test_one_arrival_and_one_departure_have_the_quantiles_of_the_curve() -> None
     came, left = arrival(curve, run), departure(curve, run)
     assert (came.earliest, came.best, came.latest) == pytest.approx((105.0, 150.0, 195.0))
     assert (left.earliest, left.best, left.latest) == pytest.approx((1005.0, 1050.0, 1095.0))
-    told = seconds(curve)
+    told = seconds(curve, above(curve, 0.5))
     half = 45.0 * 2**0.5
     assert (told.lower, told.best, told.upper) == pytest.approx((900.0 - half, 900.0, 900.0 + half))
 
@@ -47,4 +47,4 @@ def test_an_absence_below_the_grace_does_not_split_a_visit(absence_s: float, run
     at = np.array([0.0, leaves, leaves + 10, leaves + absence_s, leaves + absence_s + 10, 4000.0])
     curve = bridged(Curve(at, np.array([1.0, 1.0, 0.0, 0.0, 1.0, 1.0])), 420.0)
     assert len(above(curve, 0.5)) == runs
-    assert seconds(curve).lower == pytest.approx(4000.0 if runs == 1 else 4000.0 - absence_s, abs=20.0)
+    assert seconds(curve, above(curve, 0.5)).lower == pytest.approx(4000.0 if runs == 1 else 4000.0 - absence_s, abs=20.0)

@@ -77,10 +77,10 @@ DEVICES = [
 
 
 def break_of(start: float, end: float, of: Fixes) -> Fixes:
-    """The worker is 400 m away for a while."""
-    away = (of.at >= START + start) & (of.at < START + end)
-    lon = np.where(away, of.lon + (lonlat(400.0, 0.0)[0] - lonlat(0.0, 0.0)[0]), of.lon)
-    return replace_columns(of, lon=lon)
+    """The worker cycles away, to 400 m if there is time, and back."""
+    since, until = of.at - (START + start), (START + end) - of.at
+    away = np.clip(2.5 * np.minimum(since, until), 0.0, 400.0)
+    return replace_columns(of, lon=of.lon + (lonlat(away, 0.0)[0] - lonlat(0.0, 0.0)[0]))
 
 
 def replace_columns(of: Fixes, **columns: Floats) -> Fixes:

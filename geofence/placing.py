@@ -1,0 +1,131 @@
+"""Placing: put each arrival and departure that the chain found where the fixes around it say that it was (see `crossing`).
+
+The chain decides that there was a crossing; between the nodes that are beyond doubt on either side of it, its curve is replaced by
+the distribution function of the moment. Left as they are: a crossing within a long silence, where only the plan speaks, and one
+from or to another of her places next door, where the plan and the places as wholes tell more than the way between them.
+"""
+
+import numpy as np
+
+from geofence import crossing
+from geofence.curve import Curve, Run, above
+from geofence.evidence import Floats
+from geofence.likelihood import RAYLEIGH_68
+from geofence.policy import Policy
+from geofence.presence import Observations
+from geofence.witness import Witness
+
+BRIDGE_S = 900.0
+"""Geometry tells when a fence was crossed between fixes at most this far apart; beyond it nobody knows what happened between."""
+REACH_S = 900.0
+"""Fixes further from a crossing than this do not bear on it."""
+SIDE_FIXES = 30
+"""About so many are looked at, whatever the interval: thinned evenly, if there are more."""
+PAD_S = 40.0
+"""So far the crossing may lie beyond what the chain thinks beyond doubt."""
+SETTLED_S = 60.0
+"""The first and last minute of a stay say little about where in the home it was."""
+BEYOND_DOUBT = 0.02
+NEXT_DOOR = 0.3
+"""From this probability of being at another of her places on, a crossing is left to the chain."""
+
+
+def placed(curve: Curve, beside: Curve, witness: Witness, seen: Observations, weight: Floats, policy: Policy) -> Curve:
+    """The curve with each of its crossings placed. `beside` is the probability of being at another of her places near by."""
+    fixes = witness.fixes
+    radius = np.where(np.isnan(fixes.accuracy_m), policy.accuracy_default_m, fixes.accuracy_m)
+    track = crossing.Track(
+        at=fixes.at,
+        east_m=witness.east,
+        north_m=witness.north,
+        distance_m=witness.distance,
+        sigma_m=np.maximum(radius / RAYLEIGH_68, crossing.LEAST_M),
+        weight=weight,
+    )
+    edges = [float(curve.at[0]), *(edge for run in above(curve, 0.5) for edge in run), float(curve.at[-1])]
+    usual = _usual(witness, policy)
+    for k in range(1, len(edges) - 1):
+        before, edge, after = edges[k - 1 : k + 2]
+        if before < edge < after:
+            arrives = k % 2 == 1
+            sure = _between(curve, (before, edge, after), arrives)
+            if not _next_door(beside, edge, sure, arrives):
+                curve = _one(curve, track, seen, (before, edge, after), sure, arrives, usual, policy)
+    return curve
+
+
+def _usual(witness: Witness, policy: Policy) -> crossing.Habit:
+    fence = witness.fence
+    return crossing.Habit(
+        east_m=fence.east_m,
+        north_m=fence.north_m,
+        depth_m=-fence.thickness_m / 4.0,
+        scatter_m=policy.sigma_floor_still_m,
+        scale=crossing.RADIUS_USUAL,
+        lasts_s=policy.error_lasts_s,
+    )
+
+
+def _between(curve: Curve, edges: tuple[float, float, float], arrives: bool) -> Run:
+    """From the last node before a crossing that is beyond doubt on its side to the first after it, no further than half of the
+    way to the crossings next to it.
+    """
+    before, edge, after = edges
+    low, high = max((before + edge) / 2.0, edge - REACH_S), min((edge + after) / 2.0, edge + REACH_S)
+    away, there = curve.on < BEYOND_DOUBT, curve.on > 1.0 - BEYOND_DOUBT
+    first, last = (away, there) if arrives else (there, away)
+    left, right = curve.at[first & (curve.at < edge)], curve.at[last & (curve.at > edge)]
+    return max(float(left[-1]) if len(left) else low, low), min(float(right[0]) if len(right) else high, high)
+
+
+def _next_door(beside: Curve, edge: float, sure: Run, arrives: bool) -> bool:
+    off = sure[0] if arrives else sure[1]
+    return bool((beside.value(np.array([off, (off + edge) / 2.0])) > NEXT_DOOR).any())
+
+
+def _one(
+    curve: Curve,
+    track: crossing.Track,
+    seen: Observations,
+    edges: tuple[float, float, float],
+    sure: Run,
+    arrives: bool,
+    usual: crossing.Habit,
+    policy: Policy,
+) -> Curve:
+    """The curve with one crossing placed."""
+    before, edge, after = edges
+    low, high = max((before + edge) / 2.0, edge - REACH_S), min((edge + after) / 2.0, edge + REACH_S)
+    first, middle, last = (int(k) for k in np.searchsorted(track.at, (low, edge, high)))
+    if first == middle or middle == last or track.at[middle] - track.at[middle - 1] > BRIDGE_S:
+        return curve
+    pad = max(PAD_S, float(track.at[middle] - track.at[middle - 1]))
+    span = max(sure[0] - pad, low), min(sure[1] + pad, high)
+    first = max(first, min(int(np.searchsorted(track.at, span[0] - SETTLED_S)), middle - 4))
+    last = min(last, max(int(np.searchsorted(track.at, span[1] + SETTLED_S)), middle + 4))
+    rows = np.arange(first, last, max((last - first) // SIDE_FIXES, 1))
+    near = track.rows(rows[track.weight[rows] > 0.5])
+    if len(near.at) < 2:
+        return curve
+    stay = _inner(track, (edge, after) if arrives else (before, edge))
+    told = ~seen.fix & (seen.at >= low) & (seen.at <= high)
+    stayed = crossing.habit(stay, usual)
+    if arrives:
+        at, share = crossing.arrival(near, (seen.at[told], seen.llr[told]), span, stayed, policy)
+    else:
+        at, share = crossing.arrival(near.turned(), (-seen.at[told], seen.llr[told]), (-span[1], -span[0]), stayed, policy)
+        at, share = -at[::-1], share[::-1]
+    there = (curve.at >= edge) & (curve.at <= high) if arrives else (curve.at <= edge) & (curve.at >= low)
+    gone = (curve.at <= edge) & (curve.at >= low) if arrives else (curve.at >= edge) & (curve.at <= high)
+    most, least = float(curve.on[there].max(initial=0.5)), float(curve.on[gone].min(initial=0.5))
+    kept = (curve.at < span[0]) | (curve.at > span[1])
+    spot = int(np.searchsorted(curve.at[kept], span[0]))
+    return Curve(np.insert(curve.at[kept], spot, at), np.insert(curve.on[kept], spot, least + (most - least) * share))
+
+
+def _inner(track: crossing.Track, stay: Run) -> crossing.Track:
+    """The credible fixes of a stay, without its first and last minute if enough are left."""
+    rows = np.arange(*np.searchsorted(track.at, stay))
+    rows = rows[track.weight[rows] > 0.5]
+    settled = rows[(track.at[rows] > stay[0] + SETTLED_S) & (track.at[rows] < stay[1] - SETTLED_S)]
+    return track.rows(settled if len(settled) >= 5 else rows)
