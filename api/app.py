@@ -28,6 +28,7 @@ from api import (
     query,
     rejects,
     sites,
+    stays,
     visits,
     workers,
 )
@@ -43,6 +44,7 @@ PARTS = (
     devices,
     visits,
     evidence,
+    stays,
     plans,
     policies,
     positions,

@@ -25,6 +25,7 @@ TAGS = [
     {"name": "workers", "description": "Who serves, and which phones report for them."},
     {"name": "devices", "description": "Smart-home devices at the sites."},
     {"name": "visits", "description": "Planned services, and what became of them."},
+    {"name": "stays", "description": "Where workers stayed, planned or not."},
     {"name": "plans", "description": "All of these in bulk."},
     {"name": "policies", "description": "How a service's visits are judged."},
     {"name": "positions", "description": "Where workers are and were."},

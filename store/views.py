@@ -72,6 +72,34 @@ class PolicyRow(Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class StayRow(Struct, frozen=True, kw_only=True):
+    """Where a worker stayed, and what it was."""
+
+    worker: str
+    start_at: datetime
+    end_at: datetime
+    ongoing: bool
+    lon: float
+    lat: float
+    error_m: float
+    fixes: int
+    kind: str
+    site: str | None
+    sites: list[str]
+    visit: str | None
+    instead_of: str | None
+
+
+class StayFilter(Struct, frozen=True, kw_only=True):
+    """Which stays: all that are given must hold; any of a list's members does."""
+
+    starts_from: datetime | None = None
+    starts_before: datetime | None = None
+    workers: Sequence[str] = ()
+    sites: Sequence[str] = ()
+    kinds: Sequence[str] = ()
+
+
 class VisitFilter(Struct, frozen=True, kw_only=True):
     """Which visits: all that are given must hold; any of a list's members does."""
 
@@ -156,6 +184,28 @@ async def visits_by_id(connection: AsyncConnection, ids: Sequence[str]) -> list[
         return await cursor.fetchall()
 
 
+async def stays(connection: AsyncConnection, wanted: StayFilter, after: tuple[datetime, str] | None, limit: int) -> list[StayRow]:
+    """Stays in the order of (start_at, worker), but for those that are nobody's business."""
+    conditions = ["kind <> 'off_duty'"]
+    values: dict[str, Any] = {"limit": limit}
+    for value, name, condition in (
+        (wanted.starts_from, "starts_from", "start_at >= %(starts_from)s"),
+        (wanted.starts_before, "starts_before", "start_at < %(starts_before)s"),
+        (list(wanted.workers), "workers", "worker = any(%(workers)s)"),
+        (list(wanted.sites), "sites", "sites && %(sites)s::text[]"),
+        (list(wanted.kinds), "kinds", "kind = any(%(kinds)s)"),
+    ):
+        if value:
+            conditions.append(condition)
+            values[name] = value
+    if after is not None:
+        conditions.append("(start_at, worker) > (%(after_at)s, %(after_worker)s)")
+        values["after_at"], values["after_worker"] = after
+    async with connection.cursor(row_factory=class_row(StayRow)) as cursor:
+        await cursor.execute(f"{STAYS} where {' and '.join(conditions)} order by start_at, worker limit %(limit)s", values)
+        return await cursor.fetchall()
+
+
 async def history(connection: AsyncConnection, visit: str) -> list[OutcomeRow]:
     """What people were told of a visit, newest first, at most a thousand versions."""
     query = """
@@ -192,6 +242,11 @@ DEVICES = """
 select devices.id, devices.site, devices.kind, devices.dialect, devices.address, devices.name, devices.properties,
        devices.updated_at, said.at as reported_at, said.received_at, said.online, said.battery, said.state
 from devices left join device_states as said on said.source = devices.source
+"""
+
+STAYS = """
+select worker, start_at, end_at, cut_at is null as ongoing, lon, lat, error_m, fixes, kind, site, sites, visit, instead_of
+from stays
 """
 
 VISITS = """

@@ -26,6 +26,7 @@ GROWS = (
     "alerts",
     "changes",
     "journal",
+    "stays",
 )
 
 YEAR = """
@@ -56,6 +57,9 @@ select at, 't/' || identity, '', 'r' || (identity % 9) from fixes where identity
 insert into alerts (id, kind, severity, at, visit) select 'a-' || id, 'no_show', 'info', starts_at, id from visits;
 insert into positions (worker, source, at, received_at, lon, lat) select id, id, now(), now(), 0, 0 from workers;
 insert into changes (workers) select array[id] from visits;
+insert into stays (worker, start_at, end_at, lon, lat, error_m, fixes, kind, site, sites, visit)
+select worker, starts_at, ends_at, 0, 0, 9, 100, case when length(id) % 2 = 0 then 'planned' else 'off_duty' end, site, array[site],
+       id from visits;
 """
 
 Query = Callable[[AsyncConnection], Awaitable[Any]]
@@ -84,6 +88,9 @@ POLLED: dict[str, Query] = {
     "visits of a verdict": lambda c: views.visits(
         c, views.VisitFilter(starts_from=START, starts_before=END, verdicts=["unknown"]), None, 501
     ),
+    "stays of a day": lambda c: views.stays(c, views.StayFilter(starts_from=START, starts_before=END), None, 501),
+    "stays of a worker": lambda c: views.stays(c, views.StayFilter(starts_from=START, starts_before=END, workers=["w-1"]), None, 9),
+    "stays at a site, next page": lambda c: views.stays(c, views.StayFilter(sites=["s-1"]), (START, "w-1"), 501),
     "visits by id": lambda c: views.visits_by_id(c, ["v-1", "v-2"]),
     "coverage of a week": lambda c: figures.coverage(c, START, START + timedelta(days=7), 0.95, ["day"], 0, 501),
     "coverage in total": lambda c: figures.coverage_total(c, START, START + timedelta(days=7), 0.95),
