@@ -23,7 +23,7 @@ phones err far more often than a Gaussian allows.
 import numpy as np
 
 from geofence.evidence import Bools, Floats
-from geofence.plane import Fence
+from geofence.plane import Fence, Fences
 from geofence.policy import Policy
 
 HOME_SIGMA_M = 15.0
@@ -43,11 +43,11 @@ def sigma(accuracy_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
     return np.hypot(floor_m, np.maximum(radius, 0.0) * (policy.sigma_inflation / RAYLEIGH_68))
 
 
-def overlap(fence: Fence, distance_m: Floats, sigma_m: Floats) -> Floats:
+def overlap(fence: Fence | Fences, distance_m: Floats, sigma_m: Floats) -> Floats:
     """Share of the error of each report that lies over the fence."""
     across = _logistic((distance_m + fence.thickness_m) / sigma_m) - _logistic(distance_m / sigma_m)
     along = 2.0 * _logistic(fence.width_m / (2.0 * sigma_m)) - 1.0
-    return np.clip(across * along, 1e-12, 1.0 - 1e-12)
+    return np.minimum(np.maximum(across * along, 1e-12), 1.0 - 1e-12)
 
 
 def llr(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
@@ -55,6 +55,23 @@ def llr(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats, poli
     raw = ratio(fence, distance_m, sigma_m, policy.away_share_per_efold)
     best = ratio(fence, distance_m, floor_m, policy.away_share_per_efold)
     return _cut(np.minimum(raw, np.maximum(best, 0.0)), sigma_m, policy)
+
+
+def both(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats, policy: Policy) -> tuple[Floats, Floats]:
+    """`llr` and `pull` of each report, which share nearly all of their arithmetic."""
+    odds, best_odds = _logit(overlap(fence, distance_m, sigma_m)), _logit(overlap(fence, distance_m, floor_m))
+    outside2 = np.maximum(distance_m, 0.0) ** 2
+    spread, best_spread = outside2 + sigma_m**2, outside2 + floor_m**2
+
+    def of(share_per_efold: float) -> tuple[Floats, Floats]:
+        scale = 2.0 * np.pi / (share_per_efold * fence.area_m2)
+        return odds + np.log1p(scale * spread), best_odds + np.log1p(scale * best_spread)
+
+    raw, best = of(policy.away_share_per_efold)
+    told = np.minimum(raw, np.maximum(best, 0.0))
+    raw, best = of(policy.passing_share_per_efold)
+    pulled = np.where(best > 0.0, np.minimum(raw, best), raw)
+    return _cut(told, sigma_m, policy), _cut(pulled, sigma_m, policy)
 
 
 def stay_llr(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
@@ -83,6 +100,20 @@ def rivalry(ours: Fence, theirs: Fence, east: Floats, north: Floats, sigma_m: Fl
     return np.log(_density(ours, east, north, sigma_m)) - np.log(_density(theirs, east, north, sigma_m))
 
 
+def rivalries(ours: Fence, theirs: Fences, east: float, north: float, sigma_m: float) -> Floats:
+    """As `rivalry`, for one position and many neighbouring sites."""
+    x, y, sigma = np.array([east]), np.array([north]), np.array([sigma_m])
+    return np.log(_density(ours, x, y, sigma)) - np.log(_densities(theirs, east, north, sigma))
+
+
+def _densities(fences: Fences, east: float, north: float, sigma_m: Floats) -> Floats:
+    spread = overlap(fences, fences.distances(east, north), sigma_m) / fences.area_m2
+    variance = HOME_SIGMA_M**2 + sigma_m**2
+    away2 = (east - fences.east_m) ** 2 + (north - fences.north_m) ** 2
+    centred = 0.5 * spread + 0.5 * np.exp(-0.5 * away2 / variance) / (2.0 * np.pi * variance)
+    return np.where(fences.radius_m > 0.0, centred, spread)
+
+
 def _density(fence: Fence, east: Floats, north: Floats, sigma_m: Floats) -> Floats:
     """Density of reports from somebody on site: spread over the ground, for a circle half of it about its centre.
 
@@ -100,13 +131,17 @@ def ratio(fence: Fence, distance_m: Floats, sigma_m: Floats, share_per_efold: fl
     share = overlap(fence, distance_m, sigma_m)
     spread = np.maximum(distance_m, 0.0) ** 2 + sigma_m**2
     bonus = np.log1p(2.0 * np.pi * spread / (share_per_efold * fence.area_m2))
-    return np.log(share / (1.0 - share)) + bonus
+    return _logit(share) + bonus
+
+
+def _logit(share: Floats) -> Floats:
+    return np.log(share / (1.0 - share))
 
 
 def _cut(value: Floats, sigma_m: Floats, policy: Policy) -> Floats:
     faded = np.where(value > 0.0, value / (1.0 + (sigma_m / policy.vague_sigma_m) ** 2), value)
-    return np.clip(faded, -policy.llr_off_max, policy.llr_on_max)
+    return np.minimum(np.maximum(faded, -policy.llr_off_max), policy.llr_on_max)
 
 
 def _logistic(x: Floats) -> Floats:
-    return 1.0 / (1.0 + np.exp(-1.702 * np.clip(x, -40.0, 40.0)))
+    return 0.5 + 0.5 * np.tanh(0.851 * x)

@@ -15,7 +15,7 @@ import shapely
 from msgspec import Struct
 from shapely.geometry.base import BaseGeometry
 
-from geofence.evidence import Floats
+from geofence.evidence import Bools, Floats, Ints
 from geofence.plan import Site
 
 EARTH_M = 6_371_008.8
@@ -54,6 +54,8 @@ class Fence(Struct, frozen=True, eq=False):
     """Extent along, so that thickness times width is the area."""
     east_m: float
     north_m: float
+    box: tuple[float, float, float, float]
+    """West, south, east and north of it."""
 
     @property
     def reach_m(self) -> float:
@@ -68,9 +70,37 @@ class Fence(Struct, frozen=True, eq=False):
 
     def shares_ground(self, other: "Fence") -> bool:
         """Whether two fences overlap by more than drawing errors: a tenth of the smaller one."""
-        mine, theirs = (f.shape.buffer(f.radius_m) if f.radius_m else f.shape for f in (self, other))
-        common: float = mine.intersection(theirs).area
-        return common > 0.1 * min(self.area_m2, other.area_m2)
+        west, south, east, north = self.box
+        if other.box[0] >= east or other.box[2] <= west or other.box[1] >= north or other.box[3] <= south:
+            return False
+        return _common_m2(self, other) > 0.1 * min(self.area_m2, other.area_m2)
+
+
+class Fences(Struct, frozen=True, eq=False):
+    """Many fences in one plane as columns, for one point against all of them."""
+
+    radius_m: Floats
+    area_m2: Floats
+    thickness_m: Floats
+    width_m: Floats
+    east_m: Floats
+    north_m: Floats
+    polygons: Ints
+    """Which of them are polygons."""
+    edges: Floats
+    """Those of all the polygons, one after the other."""
+    first: Ints
+    """Where the edges of each polygon begin."""
+
+    def distances(self, east: float, north: float) -> Floats:
+        """Signed distance of a point to each outline, metres."""
+        out: Floats = np.hypot(east - self.east_m, north - self.north_m) - self.radius_m
+        if len(self.polygons):
+            away2, crosses = _to_edges(self.edges, np.array([east]), np.array([north]))
+            odd = np.add.reduceat(crosses, self.first) % 2 == 1
+            away = np.sqrt(np.minimum.reduceat(away2, self.first))
+            out[self.polygons] = np.where(odd, -away, away)
+        return out
 
 
 def plane_of(site: Site) -> Plane:
@@ -95,6 +125,7 @@ def fence_of(site: Site, plane: Plane) -> Fence:
             width_m=area / (2 * site.radius_m),
             east_m=float(x[0]),
             north_m=float(y[0]),
+            box=(x[0] - site.radius_m, y[0] - site.radius_m, x[0] + site.radius_m, y[0] + site.radius_m),
         )
     shape = shapely.transform(site.geometry, lambda lonlat: np.column_stack(plane.east_north(lonlat[:, 0], lonlat[:, 1])))
     if site.radius_m:
@@ -113,7 +144,33 @@ def fence_of(site: Site, plane: Plane) -> Fence:
         width_m=area / thickness,
         east_m=centre.x,
         north_m=centre.y,
+        box=shape.bounds,
     )
+
+
+@lru_cache(maxsize=20_000)
+def fences_of(fences: tuple[Fence, ...]) -> Fences:
+    """Fences as columns."""
+    polygons = [n for n, fence in enumerate(fences) if not fence.radius_m]
+    counts = [len(fences[n].edges) for n in polygons]
+    return Fences(
+        radius_m=np.array([fence.radius_m for fence in fences]),
+        area_m2=np.array([fence.area_m2 for fence in fences]),
+        thickness_m=np.array([fence.thickness_m for fence in fences]),
+        width_m=np.array([fence.width_m for fence in fences]),
+        east_m=np.array([fence.east_m for fence in fences]),
+        north_m=np.array([fence.north_m for fence in fences]),
+        polygons=np.array(polygons, dtype=np.int64),
+        edges=np.concatenate([np.empty((0, 4)), *(fences[n].edges for n in polygons)]),
+        first=np.cumsum([0, *counts[:-1]]) if counts else np.empty(0, dtype=np.int64),
+    )
+
+
+@lru_cache(maxsize=20_000)
+def _common_m2(one: Fence, other: Fence) -> float:
+    a, b = (fence.shape.buffer(fence.radius_m) if fence.radius_m else fence.shape for fence in (one, other))
+    common: float = a.intersection(b).area
+    return common
 
 
 def _edges(shape: BaseGeometry) -> Floats:
@@ -131,15 +188,20 @@ def _signed_distance(edges: Floats, east: Floats, north: Floats) -> Floats:
     """Distance of points to the nearest edge, negative where an odd number of edges lies east of the point."""
     out = np.empty(len(east))
     rows = max(1, POINTS_TIMES_EDGES_MAX // len(edges))
+    for first in range(0, len(east), rows):
+        away2, crosses = _to_edges(edges, east[first : first + rows, None], north[first : first + rows, None])
+        away = np.sqrt(away2.min(axis=1))
+        out[first : first + rows] = np.where(crosses.sum(axis=1) % 2 == 1, -away, away)
+    return out
+
+
+def _to_edges(edges: Floats, x: Floats, y: Floats) -> tuple[Floats, Bools]:
+    """Squared distance of each point to each edge, and whether the edge lies east of the point."""
     x0, y0, x1, y1 = edges.T
     dx, dy = x1 - x0, y1 - y0
-    length2 = np.maximum(dx * dx + dy * dy, 1e-12)
-    for first in range(0, len(east), rows):
-        x, y = east[first : first + rows, None], north[first : first + rows, None]
-        along = np.clip(((x - x0) * dx + (y - y0) * dy) / length2, 0.0, 1.0)
-        away = np.sqrt(((x - x0 - along * dx) ** 2 + (y - y0 - along * dy) ** 2).min(axis=1))
-        crosses = (y0 > y) != (y1 > y)
-        slope = dx / np.where(dy == 0.0, 1.0, dy)
-        odd = (crosses & (x < x0 + (y - y0) * slope)).sum(axis=1) % 2 == 1
-        out[first : first + rows] = np.where(odd, -away, away)
-    return out
+    left, below = x - x0, y - y0
+    along = (left * dx + below * dy) / np.maximum(dx * dx + dy * dy, 1e-12)
+    along = np.minimum(np.maximum(along, 0.0), 1.0)
+    away2 = (left - along * dx) ** 2 + (below - along * dy) ** 2
+    crosses = ((y0 > y) != (y1 > y)) & (left < below * (dx / np.where(dy == 0.0, 1.0, dy)))
+    return away2, crosses
