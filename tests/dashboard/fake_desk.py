@@ -129,6 +129,20 @@ class Fleet:
             self._tell("alert", alert)
             self.lock.notify_all()
 
+    def stays(self) -> list[Json]:
+        """One worker's unscheduled hour at a site, and a stop of hers at no known place."""
+        if not self.workers:
+            return []
+        site, at = self.sites[0]["id"], self.now - 1800
+        lon, lat = centre(self.sites[0])
+        said: Json = {"worker": self.workers[0], "ongoing": False, "visit": None, "instead_of": None, "error_m": 9.0, "fixes": 60}
+        hour: Json = {"kind": "unscheduled", "site": site, "sites": [site], "start_at": at, "end_at": at + 900}
+        stop: Json = {"kind": "unknown_place", "site": None, "sites": [], "start_at": at + 1000, "end_at": at + 1600}
+        for stay in (hour, stop):
+            stay |= {**said, "duration_s": stay["end_at"] - stay["start_at"]}
+            stay |= {name: rfc3339(stay[name]) for name in ("start_at", "end_at")}
+        return [point(lon, lat, **stay) for stay in (hour, stop)]
+
     def track(self, visit: Json) -> Iterator[Json]:
         """A fix each twenty seconds, with a hole, a few flagged ones and an error that wanders."""
         site = next(site for site in self.sites if site["id"] == visit["site"])
@@ -327,6 +341,9 @@ class Handler(BaseHTTPRequestHandler):
                 return {"type": "FeatureCollection", "features": within, "next": None}
             case ["positions"]:
                 return {"type": "FeatureCollection", "features": [fleet.position(worker) for worker in fleet.workers], "next": None}
+            case ["stays"]:
+                stays = [stay for stay in fleet.stays() if stay["properties"]["worker"] in several.get("worker", fleet.workers)]
+                return {"type": "FeatureCollection", "features": stays, "next": None}
             case ["visits"]:
                 return listed(sorted(matching(fleet.visits.values(), several), key=lambda visit: visit["starts_at"]))
             case ["visits", visit]:

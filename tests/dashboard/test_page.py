@@ -111,6 +111,24 @@ def test_a_visit_turns_verified_before_the_readers_eyes(desk: Desk, open_page: O
     expect(page.locator(".headline .badge")).to_have_attribute("data-verdict", "verified")
 
 
+def test_a_visits_history_says_what_changed_and_why(desk: Desk, open_page: OpenPage) -> None:
+    page = open_page(f"{desk.url}/#/visits/v-w-0007-1")
+    expect(page.locator("tr", has_text="3 late fixes")).to_contain_text("Verdict")
+    expect(page.locator("tr", has_text="First verdict")).to_have_count(1)
+
+
+def test_where_somebody_was_beside_the_plan_stands_on_her_card_and_under_the_day(desk: Desk, open_page: OpenPage) -> None:
+    worker = desk.fleet.workers[0]
+    page = open_page(f"{desk.url}/#/live/worker/{worker}")
+    expect(page.locator(".card .stay")).to_have_count(2)
+    expect(page.locator(".card .stay").first).to_contain_text("Unscheduled")
+    page.goto(f"{desk.url}/#/live/worker/{desk.fleet.workers[1]}")
+    expect(page.locator(".card .stay").first).not_to_be_visible()
+    page.goto(f"{desk.url}/#/visits")
+    expect(page.locator(".beside .stay")).to_have_count(2)
+    expect(page.locator(".beside .stay").first).to_contain_text(desk.fleet.name(worker))
+
+
 def test_the_strip_shows_plan_presence_evidence_and_the_gap_with_its_cause(desk: Desk, open_page: OpenPage) -> None:
     page = open_page(f"{desk.url}/#/visits/v-w-0007-1")
     strip = page.locator(".strip svg")

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import pytest
 from playwright.sync_api import Page
 
+from api.stays import Told
 from geofence.credibility import NAMES as FLAGS
 from geofence.evidence import DeviceEventKind
 from geofence.outcome import Cause, Finding, Presence, Verdict
@@ -20,10 +21,11 @@ CONTRACT = {"verdict": get_args(Verdict), "finding": get_args(Finding), "cause":
 EVENTS = get_args(DeviceEventKind)
 ALARMS = ("sos", "leak", "smoke", "tamper", "device_offline")
 WORDS = {**CONTRACT, "flag": FLAGS, "event": EVENTS, "severity": get_args(Severity), "alert": (*ALARMS, *exceptions.KINDS)}
+WORDS |= {"stay": get_args(Told)}
 WORDS |= {"why": get_args(What), "reported": (*EVIDENCE, *PLAN)}
 NAMED = re.compile(r"""\bt\(\s*["'`]([a-z][A-Za-z_.0-9]+)["'`]""")
 TEXT_KEY = re.compile(
-    r"""["'`]((?:app|common|key|live|visits|visit|strip|coverage|alerts|devices|site|fence|unit|stream|theme)\.[A-Za-z]\w*)["'`]"""
+    r"""["'`]((?:app|common|key|live|visits|visit|strip|coverage|alerts|devices|site|stays|fence|unit|stream|theme)\.[A-Za-z]\w*)["'`]"""
 )
 
 
@@ -70,7 +72,7 @@ def test_every_text_is_asked_for_by_a_module(page: Page) -> None:
     by_name = [
         key
         for key in english
-        if key.split(".")[0] in ("common", "live", "visits", "visit", "coverage", "alerts", "devices", "site", "key")
+        if key.split(".")[0] in ("common", "live", "visits", "visit", "coverage", "alerts", "devices", "site", "key", "stays")
     ]
     assert [key for key in by_name if key not in source and key.split(".")[1].removesuffix("Hint") not in source] == []
 

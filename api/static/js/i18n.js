@@ -103,6 +103,10 @@ export const TEXTS = {
       clock_skew: "Clock off", impossible_accuracy: "Impossible accuracy", jitter_free: "Moves without noise",
       datum: "Another map datum", two_phones: "Phones disagree",
     },
+    stays: { title: "Beside the plan", insteadOf: "instead of a visit", otherTime: "a visit at another time" },
+    stay: {
+      planned: "Planned", unscheduled: "Unscheduled", ambiguous: "One of several sites", unknown_place: "No known site",
+    },
     coverage: {
       title: "Coverage", time: "Time coverage", visit: "Visit coverage",
       timeHint: "Seconds that were seen, of all seconds of visits",
@@ -222,6 +226,8 @@ export const TEXTS = {
       mock: "模拟定位", teleport: "速度不可能", frozen: "坐标冻结", stale_ping: "过期重发", clock_skew: "时钟偏差", impossible_accuracy: "精度不可信",
       jitter_free: "移动无误差", datum: "坐标系不符", two_phones: "两部手机不一致",
     },
+    stays: { title: "计划之外的停留", insteadOf: "代替了一张工单", otherTime: "工单的其他时间" },
+    stay: { planned: "计划内", unscheduled: "计划外", ambiguous: "几个地点之一", unknown_place: "未知地点" },
     coverage: {
       title: "覆盖率", time: "时间覆盖率", visit: "工单覆盖率", timeHint: "已监测秒数占全部服务秒数的比例", visitHint: "覆盖率不低于 {target} 的工单占比",
       visits: "工单数", unseen: "未监测", byDay: "每日覆盖率与 {target} 目标", causes: "未监测时长（按原因）", hours: "小时", days7: "7 天", days14: "14 天",

@@ -19,6 +19,7 @@ import {
   visitHref,
   workerLink,
 } from "../widgets.js";
+import { fetchStays, paintStays } from "./stays.js";
 
 const PAGE = 500;
 const SEARCH_PAUSE_MS = 300;
@@ -61,7 +62,8 @@ function buildPage(view) {
     view.typing = setTimeout(() => go(view, { q: text.trim() || null }), SEARCH_PAUSE_MS);
   });
   view.body = h("div", { class: "scroll" });
-  replace(view.root, h("div", { class: "page" }, view.toolbar, view.body));
+  view.stays = h("section", { class: "beside", hidden: true });
+  replace(view.root, h("div", { class: "page" }, view.toolbar, view.body, view.stays));
   buildToolbar(view);
   paint(view);
 }
@@ -151,6 +153,13 @@ function parameters(view) {
   };
 }
 
+/** What lies beside the plan of the day stands under it, whatever of the plan is chosen. */
+async function loadStays(view, signal) {
+  const { from, to } = parameters(view);
+  const stays = await fetchStays({ from, to, signal });
+  if (!signal.aborted) paintStays(view.stays, stays, deskZone(), { withWorker: true });
+}
+
 async function load(view) {
   view.stop.abort();
   const { signal } = (view.stop = new AbortController());
@@ -158,6 +167,7 @@ async function load(view) {
     await loaded(); // The desk's day begins when the sites' zone says so.
     if (signal.aborted) return;
     buildToolbar(view);
+    loadStays(view, signal);
     Object.assign(view, await find(view, signal), { state: "ready" });
   } catch (failure) {
     if (signal.aborted) return;

@@ -9,6 +9,7 @@ import { deskZone, fleet, now, siteName } from "../fleet.js";
 import { age, clock, dateField, kmh, metres, percent, startOfDate } from "../format.js";
 import { t } from "../i18n.js";
 import { verdictBadge, visitHref } from "../widgets.js";
+import { fetchStays, paintStays } from "./stays.js";
 
 const DAY_MS = 86_400_000;
 
@@ -20,6 +21,7 @@ export function workerCard({ onFollow }) {
     facts: h("dl", { class: "facts" }),
     follow: h("button", { type: "button", onclick: onFollow }),
     day: h("div", {}),
+    stays: h("div", { hidden: true }),
     drawn: null,
   };
   const close = h("a", { class: "button quiet icon", href: "#/live", "aria-label": t("common.close") }, "×");
@@ -32,6 +34,7 @@ export function workerCard({ onFollow }) {
     h("div", { class: "actions" }, card.follow),
     h("h3", {}, t("live.today")),
     card.day,
+    card.stays,
   );
   return { element: card.element, paint: (id, person, isFollowing) => paint(card, id, person, isFollowing) };
 }
@@ -94,4 +97,7 @@ function paintDay(card, worker, zone) {
     visits.map((visit) => h("li", {}, row(visit))),
   );
   replace(card.day, visits.length ? list : h("p", { class: "muted" }, t("live.noVisits")));
+  fetchStays({ from: begin, to: begin + DAY_MS, worker }).then((stays) => {
+    if (card.drawn === signature) paintStays(card.stays, stays, zone);
+  });
 }
