@@ -1,5 +1,7 @@
 """What is computed for many fences or for two readings at once, against one after the other."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -36,15 +38,16 @@ def test_one_position_and_many_fences_is_each_of_them_alone(fences: list[Fence],
     )
 
 
-near = st.floats(-60.0, 60.0)
-close = st.one_of(st.builds(circle, near, near, st.sampled_from([10.0, 40.0])), st.builds(square, near, near, st.just(30.0)))
-
-
-@bounded
-@given(close.map(in_our_plane), close.map(in_our_plane))
-def test_who_shares_ground_is_told_by_the_area_in_common(one: Fence, other: Fence) -> None:
-    drawn = [fence.shape.buffer(fence.radius_m) if fence.radius_m else fence.shape for fence in (one, other)]
-    assert one.shares_ground(other) == (drawn[0].intersection(drawn[1]).area > 0.1 * min(one.area_m2, other.area_m2))
+@pytest.mark.parametrize("make", [lambda x, y: circle(x, y, 25.0), lambda x, y: square(x, y, 30.0), lambda x, y: circle(x, y, 5.0)])
+def test_who_shares_ground_is_told_by_the_area_in_common(make: Callable[[float, float], Site]) -> None:
+    one, told = in_our_plane(HERE), set()
+    for way in range(-40, 41):
+        for other in (in_our_plane(make(way, 0.0)), in_our_plane(make(0.5 * way, way))):
+            drawn = [fence.shape.buffer(fence.radius_m) if fence.radius_m else fence.shape for fence in (one, other)]
+            shared = drawn[0].intersection(drawn[1]).area > 0.1 * min(one.area_m2, other.area_m2)
+            assert one.shares_ground(other) == shared == other.shares_ground(one)
+            told.add(shared)
+    assert told == {True, False}
 
 
 @bounded
