@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from geofence.evidence import DeviceEvent, Evidence
 from ingest.batch import Delivery
+from ingest.patience import Patience
 from ingest.wire import Report
 from store import evidence, faults, rejects, sequences
 from store.evidence import Touched
@@ -48,16 +49,18 @@ class Committed(Struct, frozen=True, kw_only=True):
 class Committer:
     """Commits batch after batch on one connection, which it prepares for that."""
 
-    def __init__(self, connection: psycopg.Connection) -> None:
-        evidence.prepare(connection)
+    def __init__(self, connection: psycopg.Connection, patience: Patience) -> None:
         self.connection = connection
+        self._patience = patience
         self._careful = 0
+        with patience.over(connection):
+            evidence.prepare(connection)
 
     def commit(self, reports: Reports) -> Committed:
         """Stores the reports of a batch. Raises what is no fault of theirs, as psycopg does."""
         if self._careful == 0:
             try:
-                return _transact(self.connection, reports, evidence.copy)
+                return self._transact(reports, evidence.copy)
             except psycopg.errors.UniqueViolation:
                 self._careful = CAREFUL_BATCHES
             except (psycopg.Error, OverflowError, UnicodeError) as error:
@@ -65,37 +68,35 @@ class Committer:
                     raise
         else:
             self._careful -= 1
-        return commit_carefully(self.connection, reports)
+        return self.commit_carefully(reports)
 
+    def commit_carefully(self, reports: Reports) -> Committed:
+        """Stores what is new of the reports, and sets aside what the database refuses."""
+        try:
+            return self._transact(reports, evidence.write)
+        except (psycopg.Error, OverflowError, UnicodeError) as error:
+            if not faults.blames_data(error) or not reports:
+                raise
+            if len(reports) == 1:
+                return self._transact([_refused(*reports[0], error)], evidence.write)
+        middle = len(reports) // 2
+        return _join(self.commit_carefully(reports[:middle]), self.commit_carefully(reports[middle:]))
 
-def commit_carefully(connection: psycopg.Connection, reports: Reports) -> Committed:
-    """Stores what is new of the reports, and sets aside what the database refuses."""
-    try:
-        return _transact(connection, reports, evidence.write)
-    except (psycopg.Error, OverflowError, UnicodeError) as error:
-        if not faults.blames_data(error) or not reports:
-            raise
-        if len(reports) == 1:
-            return _transact(connection, [_refused(*reports[0], error)], evidence.write)
-    middle = len(reports) // 2
-    return _join(commit_carefully(connection, reports[:middle]), commit_carefully(connection, reports[middle:]))
-
-
-def _transact(connection: psycopg.Connection, reports: Reports, write: Write) -> Committed:
-    said = [report.said for _, report in reports]
-    taken = [one for one in said if not isinstance(one, Reject)]
-    refused = [one for one in said if isinstance(one, Reject)]
-    with connection.transaction():
-        touched = write(connection, taken)
-        rejects.write(connection, refused)
-        receipts = sequences.extend(connection, counted(said))
-    stored = sum(source.rows for source in touched)
-    return Committed(
-        stored=stored,
-        duplicate=len(taken) - stored,
-        rejected=Counter(reject.reason.value for reject in refused),
-        receipts=receipts,
-    )
+    def _transact(self, reports: Reports, write: Write) -> Committed:
+        said = [report.said for _, report in reports]
+        taken = [one for one in said if not isinstance(one, Reject)]
+        refused = [one for one in said if isinstance(one, Reject)]
+        with self._patience.over(self.connection), self.connection.transaction():
+            touched = write(self.connection, taken)
+            rejects.write(self.connection, refused)
+            receipts = sequences.extend(self.connection, counted(said))
+        stored = sum(source.rows for source in touched)
+        return Committed(
+            stored=stored,
+            duplicate=len(taken) - stored,
+            rejected=Counter(reject.reason.value for reject in refused),
+            receipts=receipts,
+        )
 
 
 def counted(said: list[Evidence | Reject]) -> list[tuple[str, int, int]]:

@@ -30,6 +30,7 @@ from ingest.commit import Committed, Committer
 from ingest.counts import Counts
 from ingest.intake import Intake
 from ingest.link import Link, pause_s
+from ingest.patience import Patience
 from ingest.settings import Settings
 from store import keys, outages
 from store.sequences import Receipt
@@ -45,9 +46,11 @@ CONNECTION = {
     "keepalives_idle": "10",
     "tcp_user_timeout": "20000",
     "application_name": "sitewatch-ingest",
-    # A statement that hangs for a minute is taken for a lost database. Durability is not left to the server's default.
-    "options": "-c timezone=UTC -c statement_timeout=60000 -c synchronous_commit=on",
 }
+# Durability is not left to the server's default. The limits end what an attempt that was given up here has left there.
+OPTIONS = (
+    "-c timezone=UTC -c synchronous_commit=on -c statement_timeout={limit_ms} -c idle_in_transaction_session_timeout={limit_ms}"
+)
 
 log = structlog.get_logger("ingest")
 _session = attrgetter("session")
@@ -87,6 +90,7 @@ class Ingestor:
         self._jitter = jitter
         self._counts = Counts()
         self._committer: Committer | None = None
+        self._patience = Patience(settings.attempt_max_s)
         self._name = "ingest" if settings.client_id == Settings().client_id else f"ingest:{settings.client_id}"
         self._started_at = time.time()
         self._next_beat = 0.0
@@ -206,15 +210,10 @@ class Ingestor:
         )
         try:
             connection = self._connect().connection
-            if session is not None:
-                outage = outages.record_silence(connection, now=now, tolerated_s=settings.outage_after_s)
-                if outage is not None:
-                    log.warning("Nobody took evidence for a while.", seconds=round(outage[1] - outage[0], 1))
-                state["live_at"] = now
-                state["protocol"] = "MQTTv5"
-            outages.beat(connection, self._name, now=now, started_at=self._started_at, state=state)
-            self._intake.keys = keys.read(connection)
-            reread.bite(connection, prefix=settings.prefix, owntracks_prefix=settings.owntracks_prefix, keys=self._intake.keys)
+            with self._patience.over(connection):
+                self._tell(connection, now, state)
+                self._intake.keys = keys.read(connection)
+                reread.bite(connection, prefix=settings.prefix, owntracks_prefix=settings.owntracks_prefix, keys=self._intake.keys)
         except psycopg.Error as error:
             if self._beaten:
                 log.warning("The database does not answer, trying on.", why=str(error).strip())
@@ -224,11 +223,21 @@ class Ingestor:
             self._beaten = True
         return self._beaten
 
+    def _tell(self, connection: psycopg.Connection, now: float, state: dict[str, object]) -> None:
+        """Writes the heartbeat, and the outage that has just ended if there was one."""
+        if self._link.session is not None:
+            outage = outages.record_silence(connection, now=now, tolerated_s=self._settings.outage_after_s)
+            if outage is not None:
+                log.warning("Nobody took evidence for a while.", seconds=round(outage[1] - outage[0], 1))
+            state |= {"live_at": now, "protocol": "MQTTv5"}
+        outages.beat(connection, self._name, now=now, started_at=self._started_at, state=state)
+
     def _connect(self) -> Committer:
         if self._committer is None:
-            connection = psycopg.connect(self._database, autocommit=True, **CONNECTION)  # type: ignore[arg-type]
+            options = OPTIONS.format(limit_ms=round(1000 * self._settings.attempt_max_s))
+            connection = psycopg.connect(self._database, autocommit=True, options=options, **CONNECTION)  # type: ignore[arg-type]
             try:
-                self._committer = Committer(connection)
+                self._committer = Committer(connection, self._patience)
             except psycopg.Error:
                 connection.close()
                 raise

@@ -40,5 +40,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry_max_s: float = 3.0
     """Cap of the growing pause between attempts when the broker or the database is away. With the 5 s that an attempt may take,
     what has come back is used again within 8."""
+    attempt_max_s: float = 30.0
+    """How long an attempt at a transaction may take before the database counts as lost and is connected to anew."""
     drain_s: float = 3.0
     """How long a stopping ingest tries to commit what it holds; what is left, the broker delivers again."""

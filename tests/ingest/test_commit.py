@@ -10,7 +10,8 @@ import pytest
 
 from geofence.evidence import Check, DeviceEvent, Evidence, Fix, Status
 from ingest.batch import Delivery
-from ingest.commit import CAREFUL_BATCHES, Committed, Committer, Reports, commit_carefully
+from ingest.commit import CAREFUL_BATCHES, Committed, Committer, Reports
+from ingest.patience import Patience
 from ingest.wire import Report
 from store import evidence, rejects
 from store.rejects import Reason, Reject
@@ -54,7 +55,11 @@ def fix(number: int = 1, *, source: str = "w-1", at: float | None = None, seq: i
 
 def commit(connection: psycopg.Connection, reports: Reports) -> Committed:
     """As ingest does it for the first batch on a connection."""
-    return Committer(connection).commit(reports)
+    return committer(connection).commit(reports)
+
+
+def committer(connection: psycopg.Connection) -> Committer:
+    return Committer(connection, Patience(60))
 
 
 def count(connection: psycopg.Connection, table: str) -> int:
@@ -161,13 +166,13 @@ def test_the_quick_road_and_the_careful_one_end_in_the_same_tables(connection: p
         connection.execute(f"truncate {', '.join(tables)}")
         return found
 
-    quick = Committer(connection)
+    quick = committer(connection)
     counts = []
     for batch in drawn(3):
         quick._careful = 0
         counts.append(summary(quick.commit(batch)))
     stored = contents()
-    assert [summary(commit_carefully(connection, batch)) for batch in drawn(3)] == counts
+    assert [summary(quick.commit_carefully(batch)) for batch in drawn(3)] == counts
     assert contents() == stored
     assert any(duplicate == 0 for _, duplicate, _ in counts)
     assert any(duplicate for _, duplicate, _ in counts)
@@ -175,13 +180,13 @@ def test_the_quick_road_and_the_careful_one_end_in_the_same_tables(connection: p
 
 def test_after_a_repeat_batches_are_careful_for_a_while(connection: psycopg.Connection) -> None:
     """Each vain attempt at the quick road leaves dead rows behind."""
-    committer = Committer(connection)
-    assert summary(committer.commit(reports(fix(1), fix(2)))) == (2, 0, 0)
+    quick = committer(connection)
+    assert summary(quick.commit(reports(fix(1), fix(2)))) == (2, 0, 0)
     for _ in range(CAREFUL_BATCHES + 1):
-        assert summary(committer.commit(reports(fix(1), fix(2), fix(3)))) in ((1, 2, 0), (0, 3, 0))
-    assert xids_used(connection, lambda: committer.commit(reports(fix(4)))) == 1
-    assert xids_used(connection, lambda: committer.commit(reports(fix(4)))) == 2
-    assert xids_used(connection, lambda: committer.commit(reports(fix(4)))) == 1
+        assert summary(quick.commit(reports(fix(1), fix(2), fix(3)))) in ((1, 2, 0), (0, 3, 0))
+    assert xids_used(connection, lambda: quick.commit(reports(fix(4)))) == 1
+    assert xids_used(connection, lambda: quick.commit(reports(fix(4)))) == 2
+    assert xids_used(connection, lambda: quick.commit(reports(fix(4)))) == 1
 
 
 def xids_used(connection: psycopg.Connection, work: Callable[[], object]) -> int:

@@ -13,7 +13,8 @@ from nacl.secret import SecretBox
 
 from ingest import reread
 from ingest.batch import Delivery
-from ingest.commit import commit_carefully
+from ingest.commit import Committer
+from ingest.patience import Patience
 from ingest.wire import Report, decode
 from store import evidence, rejects
 from store.rejects import Filter, Outcome, Reason, Reject, StoredReject
@@ -52,7 +53,7 @@ def receive(connection: psycopg.Connection, topic: str, *payloads: bytes, at: fl
     for payload in payloads:
         delivery = Delivery(NoSession(), 1, 1, topic, payload, at)
         said += [(delivery, report) for report in decode(topic, payload, at)]
-    commit_carefully(connection, said)
+    Committer(connection, Patience(60)).commit(said)
 
 
 def store(connection: psycopg.Connection, topic: str, payload: bytes, reason: Reason = Reason.MALFORMED) -> None:
@@ -101,7 +102,7 @@ def test_what_came_again_after_the_mend_is_not_stored_twice(connection: psycopg.
     raw = sealed("s3cret")
     receive(connection, PHONE, raw)
     said = decode(PHONE, raw, NOW + 60, keys={SOURCE: "s3cret"})
-    commit_carefully(connection, [(Delivery(NoSession(), 1, 1, PHONE, raw, NOW + 60), report) for report in said])
+    Committer(connection, Patience(60)).commit([(Delivery(NoSession(), 1, 1, PHONE, raw, NOW + 60), report) for report in said])
     read_again(connection, {SOURCE: "s3cret"})
     assert rows(connection, "select count(*) from fixes") == [(1,)]
     assert one(connection).outcome == Outcome.EVIDENCE

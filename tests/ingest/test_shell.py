@@ -262,6 +262,27 @@ def test_a_commit_whose_answer_is_lost_is_stored_once(mosquitto: RunningBroker, 
     assert stored.one("select count(*) from journal where sources = '{w-1}'") == 6
 
 
+def test_a_database_behind_which_nothing_is_any_more_is_connected_to_anew(mosquitto: RunningBroker, stored: Stored) -> None:
+    """The connection stays open and is acknowledged by the kernel; the server's own limits cannot help."""
+    phone = Phone(mosquitto.port)
+    proxy = Proxy(urlsplit(stored.url).port or 0)
+    with Program(through(stored.url, proxy.port), mosquitto.url, quick(attempt_max_s=1.0)):
+        until(stored.live)
+        proxy.freeze()
+        phone.send()
+        until(lambda: phone.promised == 1, 10)
+        # And in the middle of a transaction, whose locks the server holds on to.
+        proxy.hold = commits_of_batches(1)
+        phone.send()
+        until(lambda: proxy.held > 0)
+        proxy.freeze()
+        proxy.release()
+        until(lambda: phone.promised == 2, 15)
+        until(lambda: stored.told("retries_total") >= 1)
+    phone.close()
+    assert stored.seqs() == [1, 2]
+
+
 def commits_of_batches(count: int) -> Callable[[bytes], bool]:
     """A rule that holds for the first COMMIT after rows were copied, so many times."""
     copied, left = False, count
