@@ -76,6 +76,16 @@ def test_a_site_that_is_put_later_is_where_she_was(world: World) -> None:
     assert [row[1] for row in world.rows(KIND)] == ["s0"]
 
 
+def test_a_visit_that_was_served_at_another_time_says_so_and_nobody_is_told_that_nobody_came(world: World) -> None:
+    world.worker("anna"), world.site(5000)
+    world.visit("v1", "anna", "s5000", NINE, TEN)
+    world.send(a_day())
+    world.verify(LATER)
+    assert world.rows(KIND)[-1] == ("unscheduled", "s5000", "v1", None)
+    assert "unscheduled" in world.outcome("v1").findings
+    assert world.rows("select kind, visit from alerts where not cleared") == [("unscheduled", "v1")]
+
+
 def test_a_stay_elsewhere_in_planned_time_is_that_visits_alert_and_no_other(world: World) -> None:
     world.worker("anna"), world.site(0), world.site(5000)
     world.visit("v1", "anna", "s5000", NINE, TEN)
