@@ -93,13 +93,13 @@ def hunt(bug: Bug, folder: Path) -> Outcome:
 
 
 def run(command: list[str], folder: Path) -> tuple[int, str, float]:
-    """A command in the copy: its exit code, what it said, and how long it took. What hangs counts as failed."""
+    """A command in the copy: its exit code, what it said, and how long it took."""
     began = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": f"{folder}:{folder / 'device-sim'}", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        return 1, "it hung", time.monotonic() - began
+        return 124, "it hung", time.monotonic() - began
     return done.returncode, (done.stdout + done.stderr)[-SHOWN:], time.monotonic() - began
 
 
@@ -145,7 +145,172 @@ def tell(bug: Bug, folder: Path) -> bool:
     return outcome.caught
 
 
-BUGS: tuple[Bug, ...] = ()
+PROMISES = "tests/torture/test_promises.py::"
+STORE = "        committed = self._commit_at_last(taken)\n        if committed is None:\n            return\n"
+ACKNOWLEDGE = (
+    "        for session, deliveries in groupby(taken.deliveries, _session):\n"
+    "            session.acknowledge([one.mid for one in deliveries if one.qos])\n"
+)
+TOOK = "        seconds = time.monotonic() - started\n"
+EVERY_PROMISE = PROMISES + "test_nothing_is_acknowledged_or_receipted_before_the_commit_and_everything_after_it"
+
+BUGS: tuple[Bug, ...] = (
+    Bug(
+        name="acknowledged before the commit",
+        file="ingest/main.py",
+        was=STORE + TOOK + ACKNOWLEDGE,
+        becomes=ACKNOWLEDGE + STORE + TOOK,
+        caught_by=(EVERY_PROMISE,),
+    ),
+    Bug(
+        name="receipted before the commit",
+        file="ingest/main.py",
+        was=STORE,
+        becomes="        from ingest.commit import counted\n"
+        "        numbers = counted([report.said for _, report in taken.reports])\n"
+        "        self._send([Receipt(source=source, epoch=epoch, through=seq) for source, epoch, seq in numbers])\n" + STORE,
+        caught_by=(EVERY_PROMISE,),
+    ),
+    Bug(
+        name="an error of the commit swallowed",
+        file="ingest/main.py",
+        was="                self._counts.retries += 1\n                self.hang_up()\n",
+        becomes="                self._counts.retries += 1\n                self.hang_up()\n"
+        "                from collections import Counter\n"
+        "                return Committed(stored=0, duplicate=0, rejected=Counter(), receipts=[])\n",
+        caught_by=(PROMISES + "test_a_commit_that_failed_is_not_acknowledged_and_is_tried_again",),
+    ),
+    Bug(
+        name="a stopping ingest acknowledges what it could not commit",
+        file="ingest/main.py",
+        was=STORE,
+        becomes="        committed = self._commit_at_last(taken)\n"
+        "        if committed is None:\n"
+        "            for late, given in groupby(taken.deliveries, _session):\n"
+        "                late.acknowledge([one.mid for one in given if one.qos])\n"
+        "            return\n",
+        caught_by=(PROMISES + "test_told_to_stop_while_the_database_is_away_it_acknowledges_nothing",),
+    ),
+    Bug(
+        name="a reject not acknowledged",
+        file="ingest/main.py",
+        was="session.acknowledge([one.mid for one in deliveries if one.qos])",
+        becomes="session.acknowledge([one.mid for one in deliveries if one.qos and one.payload[:1] in b'[{'])",
+        caught_by=(EVERY_PROMISE,),
+    ),
+    Bug(
+        name="the last message of a batch not acknowledged",
+        file="ingest/main.py",
+        was="session.acknowledge([one.mid for one in deliveries if one.qos])",
+        becomes="mids = [one.mid for one in deliveries if one.qos]\n            session.acknowledge(mids[: max(1, len(mids) - 1)])",
+        caught_by=(EVERY_PROMISE,),
+    ),
+    Bug(
+        name="pending acknowledgements kept over a reconnect",
+        file="ingest/main.py",
+        was="            session.acknowledge([one.mid for",
+        becomes="            (self._link.session or session).acknowledge([one.mid for",
+        caught_by=(PROMISES + "test_after_a_reconnect_nothing_of_the_old_connection_is_acknowledged",),
+    ),
+    Bug(
+        name="a clean start: the broker forgets what waited",
+        file="ingest/session.py",
+        was="clean_start=False",
+        becomes="clean_start=True",
+        caught_by=(PROMISES + "test_the_broker_is_asked_to_keep_what_we_have_not_acknowledged",),
+    ),
+    Bug(
+        name="half a batch lost when a bad row is looked for",
+        file="ingest/commit.py",
+        was="    return _join(commit_carefully(connection, reports[:middle]), commit_carefully(connection, reports[middle:]))",
+        becomes="    return commit_carefully(connection, reports[:middle])",
+        caught_by=(PROMISES + "test_what_the_database_refuses_costs_itself_alone_however_large_the_batch",),
+    ),
+    Bug(
+        name="a row that the database refuses is tried for ever",
+        file="store/faults.py",
+        was='_DATA_CLASSES = ("22", "23", "54")',
+        becomes='_DATA_CLASSES = ("22", "54")',
+        caught_by=(PROMISES + "test_what_the_database_refuses_costs_itself_alone_however_large_the_batch",),
+    ),
+    Bug(
+        name="a full disk makes rejects",
+        file="store/faults.py",
+        was="            return error.sqlstate[:2] in _DATA_CLASSES",
+        becomes='            return error.sqlstate[:2] not in ("08", "57")',
+        caught_by=(PROMISES + "test_a_full_disk_is_nobodys_fault_and_makes_no_reject",),
+    ),
+    Bug(
+        name="no two reports are the same",
+        file="ingest/limits.py",
+        was='    return digest(b"%d:%d" % (epoch, seq))',
+        becomes='    import os\n\n    return digest(b"%d:%d:%d" % (epoch, seq, os.getpid()))',
+        caught_by=(PROMISES + "test_two_that_store_the_same_report_at_once_store_it_once",),
+    ),
+    Bug(
+        name="a repeat is taken for a bad row",
+        file="store/evidence.py",
+        was="                on conflict do nothing\n",
+        becomes="",
+        caught_by=(PROMISES + "test_two_that_store_the_same_report_at_once_store_it_once",),
+    ),
+    Bug(
+        name="the journal row of a single source forgotten",
+        file="store/evidence.py",
+        was="    if merged:\n",
+        becomes="    if len(merged) > 1:\n",
+        caught_by=(PROMISES + "test_whatever_is_stored_is_journaled_by_the_same_transaction",),
+    ),
+    Bug(
+        name="a reject that counts loses its number",
+        file="ingest/wire.py",
+        was="        counter = _counter.decode(raw) if source is not None else None",
+        becomes="        counter = None",
+        caught_by=(EVERY_PROMISE,),
+    ),
+    Bug(
+        name="a receipt over a hole",
+        file="store/sequences.py",
+        was="(select upper(part) - 1 from unnest(kept.seen + excluded.seen) as part where lower(part) = 1)",
+        becomes="upper(range_merge(kept.seen + excluded.seen)) - 1",
+        caught_by=(PROMISES + "test_a_receipt_counts_what_another_ingestor_stored_and_what_was_stored_before_a_restart",),
+    ),
+    Bug(
+        name="receipts out of the memory of one process",
+        file="store/sequences.py",
+        was="    rows = connection.execute(EXTEND, parameters)\n",
+        becomes="    connection.execute(EXTEND, parameters)\n"
+        "    rows, memory = [], globals().setdefault('MEMORY', {})\n"
+        "    for (source, epoch), seqs in numbers.items():\n"
+        "        known = memory.setdefault((source, epoch), set())\n"
+        "        known |= seqs\n"
+        "        rows.append((source, epoch, next(n for n in range(10**9) if n + 1 not in known)))\n",
+        caught_by=(PROMISES + "test_a_receipt_counts_what_another_ingestor_stored_and_what_was_stored_before_a_restart",),
+    ),
+    Bug(
+        name="a commit that a crash takes back",
+        file="ingest/main.py",
+        was="-c synchronous_commit=on",
+        becomes="-c synchronous_commit=off",
+        caught_by=(PROMISES + "test_what_was_acknowledged_survives_kill_9_of_the_database",),
+    ),
+    Bug(
+        name="the order of ids instead of the order of commits",
+        file="store/journal.py",
+        was="not pg_visible_in_snapshot(xid, %(before)s::pg_snapshot)",
+        becomes="xid >= pg_snapshot_xmax(%(before)s::pg_snapshot)",
+        caught_by=("tests/store/test_journal.py::test_a_transaction_that_begins_first_and_commits_last_is_seen",),
+    ),
+    Bug(
+        name="the cursor saved outside the transaction",
+        file="sitewatch/verify.py",
+        was="            journal.advance(connection, NAME, bite.cursor)\n",
+        becomes="            login = {**connection.info.get_parameters(), 'password': connection.info.password}\n"
+        "            with psycopg.connect(autocommit=True, **login) as apart:\n"
+        "                journal.advance(apart, NAME, bite.cursor)\n",
+        caught_by=("tests/verify/test_kill.py::test_dying_before_any_statement_changes_nothing_in_the_end",),
+    ),
+)
 
 
 if __name__ == "__main__":
