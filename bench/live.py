@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,10 +88,12 @@ def measure(database: str, fleet: "Fleet", seconds: float) -> float:
         verify.spread_looks()
         feed.run(5.0)
         feed.written = 0
+        stream = Stream(database, feed)
         before, judged = verify.spent(), verify.judged()
         writing, began = feed.spent(), time.monotonic()
         feed.run(seconds)
         took_s = time.monotonic() - began
+        stream.stop()
         own, server = (b - a for a, b in zip(before, verify.spent(), strict=True))
         state = verify.state()
         bare = feed.spent() - writing
@@ -103,10 +106,7 @@ def measure(database: str, fleet: "Fleet", seconds: float) -> float:
             f"  {own * each_us:.0f} + {server * each_us:.0f} us a fix, "
             f"{(own + server) / bare:.2f} x storing it ({bare * each_us:.0f} us)"
         )
-        print(
-            f"  commit to cycle {state['lag_s']} s, p99 {state['lag_p99_s']} s; "
-            f"queue {state['queue_depth']}, journal {state['journal_backlog']}"
-        )
+        print(f"  commit to stream: {stream.shown()}; queue {state['queue_depth']}, journal {state['journal_backlog']}")
         return verify.resident_mb()
 
 
@@ -238,6 +238,8 @@ class Feed:
         self._writer = writer
         self._through = since
         self._cpu_s = 0.0
+        self.committed_at: dict[str, float] = {}
+        """When the last fix of each worker was committed, until somebody asks."""
         self.written = 0
 
     def run(self, seconds: float) -> None:
@@ -251,6 +253,7 @@ class Feed:
                     evidence.write(self._writer, fixes)
             self._cpu_s += time.process_time() - began
             self.written += len(fixes)
+            self.committed_at.update(dict.fromkeys((fix.source for fix in fixes), time.time()))
             time.sleep(max(0.0, 1.0 / WRITES_A_SECOND - (time.time() - now)))
 
     def _due(self, until: float, now: float) -> list[Fix]:
@@ -270,6 +273,38 @@ class Feed:
     def spent(self) -> float:
         """Processor time of storing so far, writer and server."""
         return self._cpu_s + _cpu_s(self._writer.info.backend_pid)
+
+
+class Stream:
+    """Notes how long it takes from the commit of a fix to the commit of the change that the live stream reads."""
+
+    def __init__(self, database: str, feed: Feed) -> None:
+        self._database = database
+        self._committed_at = feed.committed_at
+        self._took_s: list[float] = []
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def shown(self) -> str:
+        took = sorted(self._took_s) or [float("nan")]
+        return f"median {took[len(took) // 2]:.2f} s, p99 {took[int(len(took) * 0.99)]:.2f} s"
+
+    def _listen(self) -> None:
+        with psycopg.connect(self._database, autocommit=True) as connection:
+            connection.execute("listen sitewatch_changes")
+            [(seen,)] = connection.execute("select coalesce(max(id), 0) from changes").fetchall()
+            while not self._stopping.is_set():
+                for _ in connection.notifies(timeout=0.5, stop_after=1):
+                    pass
+                for change, workers in connection.execute("select id, workers from changes where id > %s order by id", [seen]):
+                    seen = change
+                    told = [self._committed_at.pop(worker, None) for worker in workers]
+                    self._took_s += [time.time() - at for at in told if at is not None]
 
 
 class Verify:

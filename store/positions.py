@@ -180,22 +180,26 @@ where (positions.source, positions.at, positions.received_at, positions.lon, pos
 returning worker
 """
 
-# One more fix of the same phone: her visit is what it was, and she is as online as she was, if she was not offline.
+# One more fix of the same phone: her visit is what it was, and she is as online as she was, if she was not offline. The row is
+# looked at in a lateral subquery, kept apart, so that the plan is a walk of the index whatever is believed of how many rows fit.
 MOVE: LiteralString = """
 update positions
 set at = fix.at, received_at = fix.received_at, lon = fix.lon, lat = fix.lat, accuracy_m = fix.accuracy_m,
     altitude_m = fix.altitude_m, speed_mps = fix.speed_mps, heading_deg = fix.heading_deg, battery = fix.battery, mode = fix.mode
 from unnest(%(sources)s::text[], %(at)s::float8[], %(identities)s::int8[]) as newest (source, at, identity)
-left join sources using (source)
+cross join lateral (
+    select worker, at, received_at from positions
+    where worker = coalesce((select worker from sources where sources.source = newest.source), newest.source)
+      and source = newest.source and flags = '{}' and online is distinct from false
+    offset 0
+) as hers
 cross join lateral (
     select * from fixes
     where source = newest.source and at = to_timestamp(newest.at) and identity = newest.identity
       and at >= to_timestamp(%(first)s) and at <= to_timestamp(%(last)s)
     offset 0
 ) as fix
-where positions.worker = coalesce(sources.worker, newest.source) and positions.source = newest.source
-  and positions.at < fix.at and positions.received_at <= fix.received_at
-  and positions.flags = '{}' and positions.online is distinct from false
+where positions.worker = hers.worker and fix.at > hers.at and fix.received_at >= hers.received_at
 returning positions.source, positions.worker
 """
 
