@@ -102,19 +102,23 @@ def next_look(scene: Scene, outcome: Outcome, policy: Policy, now: float) -> flo
     """When the passing of time alone could next change the outcome; None when it is settled for good.
 
     While the window is open that is always so. Who lately came or went may soon be surer, so looks come soon after a change and
-    then ever more rarely; while the visit runs they do not end, because its seconds grow. Fresh evidence asks for looks of its own
-    (`live`).
+    then ever more rarely. While the visit runs they do not end, because its seconds grow; before and after it, fresh evidence asks
+    for looks of its own (`live`).
     """
     visit = scene.visit
     low, high = window(visit, policy)
-    late_at, settles_at = visit.starts_at + policy.punctuality_s, visit.ends_at + policy.late_wait_s
-    mark = min((mark for mark in (low, visit.starts_at, late_at, visit.ends_at, settles_at, high) if mark > now), default=None)
+    marks = [low, visit.starts_at, visit.ends_at, visit.ends_at + policy.late_wait_s, high]
+    if outcome.arrived_at is None:
+        marks.append(visit.starts_at + policy.punctuality_s)
+    mark = min((mark for mark in marks if mark > now), default=None)
     if mark is None or now < low:
         return mark
-    pause_s = (now - (outcome.presence[-1].start if outcome.presence else low)) / 2.0
+    pause_s = now - (outcome.presence[-1].start if outcome.presence else low)
     if visit.starts_at <= now < visit.ends_at:
-        pause_s = min(pause_s, policy.open_every_s)
-    return min(now + max(pause_s, policy.live_every_s), mark)
+        pause_s = max(min(pause_s, policy.open_every_s), policy.live_every_s)
+    else:
+        pause_s = max(pause_s, policy.open_every_s)
+    return min(now + pause_s, mark)
 
 
 def window(visit: Visit, policy: Policy) -> Run:
