@@ -58,9 +58,9 @@ def look_after(of: Fixes, after_s: float) -> float | None:
 
 
 def test_a_visit_is_looked_at_soon_after_a_change_and_ever_more_rarely() -> None:
-    came = day(came=60.0)
-    soon, later, steady = (look_after(came, after_s) or 0.0 for after_s in (70.0, 400.0, 3600.0))
-    assert POLICY.live_every_s <= soon <= 40.0
+    came = day(came=600.0)
+    soon, later, steady = (look_after(came, after_s) or 0.0 for after_s in (620.0, 800.0, 3600.0))
+    assert POLICY.live_every_s <= soon <= 60.0
     assert soon < later < steady == POLICY.open_every_s
 
 
