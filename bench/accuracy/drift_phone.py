@@ -81,7 +81,7 @@ def report(
         significant=sampling == "significant",
         others=[*check_spans, *event_spans],
         permission_off=during.get("permission_off", []),
-        offline=during.get("battery_death", []),
+        offline=[*during.get("battery_death", []), *during.get("dead_zone", [])],
         power_save=during.get("power_save", []),
     )
     statuses = _statuses(way, visit, trouble)

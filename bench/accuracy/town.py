@@ -19,7 +19,7 @@ from device_sim import household, phone, simulate, truth
 from device_sim.feed import Feed
 from device_sim.options import Options
 from device_sim.simulate import Day
-from device_sim.spans import common, seconds, union
+from device_sim.spans import Span, common, seconds, union, without
 from device_sim.town import DOWNTOWN_M
 from geofence import window
 from geofence.evidence import Fixes
@@ -60,13 +60,13 @@ def cases(seed: int, sampling: Sampling, workers: int, trouble: float = TROUBLE)
                 faults=told.faults,
                 scene=scene,
                 observed=town_reports.cut(heard, homes, scene),
-                truth=_truth(told, scene, plan.near[scene.site.id]),
+                truth=_truth(told, scene, plan.near[scene.site.id], phone.spans_of(faults, "dead_zone")),
             )
 
 
-def _truth(told: truth.Truth, scene: Scene, near: Sequence[str]) -> Truth:
-    """The simulator's, up to where another visit of hers is meant: between two to one home in the middle between the plans; and not
-    into the plan of one next door, whose fence may hold her too.
+def _truth(told: truth.Truth, scene: Scene, near: Sequence[str], offline: Sequence[Span]) -> Truth:
+    """The simulator's, but that a phone in a dead zone is offline and not silent; and up to where another visit of hers is meant:
+    between two to one home in the middle between the plans, and not into the plan of one next door, whose fence may hold her too.
     """
     visit, low, high = scene.visit, -math.inf, math.inf
     for other in scene.others:
@@ -81,13 +81,23 @@ def _truth(told: truth.Truth, scene: Scene, near: Sequence[str]) -> Truth:
     on_site = common(list(told.on_site), [(low, high)])
     hull = [(on_site[0][0], on_site[-1][1])] if on_site else []
     expected = union([(visit.starts_at, visit.ends_at), *hull])
-    missing = [Missing(a, b, gap.cause) for gap in told.gaps for a, b in common([(gap.start, gap.end)], expected)]
+    missing = [gap for whole in told.gaps for gap in _parts(whole, expected, offline)]
     return Truth(
         on_site=tuple(on_site),
         seen_s=seconds(expected) - sum(gap.end - gap.start for gap in missing),
         expected_s=seconds(expected),
         missing=tuple(missing),
     )
+
+
+def _parts(gap: truth.Gap, expected: list[Span], offline: Sequence[Span]) -> Iterator[Missing]:
+    """What of a gap is in the expected time, by cause: where the phone was offline, no later cause in the order applies."""
+    left = common([(gap.start, gap.end)], expected)
+    if gap.cause != "permission_off":
+        away = common(left, union(offline))
+        yield from (Missing(start, end, "phone_offline") for start, end in away)
+        left = without(left, away)
+    yield from (Missing(start, end, gap.cause) for start, end in left)
 
 
 class _Plan(Struct, frozen=True):
