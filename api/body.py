@@ -10,6 +10,7 @@ Rules kept here:
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -23,6 +24,11 @@ from api.problem import FieldError, Problem
 
 UNASKED = frozenset({"text/plain", "multipart/form-data", "application/x-www-form-urlencoded"})
 """Types that a page may send to another origin without asking: https://fetch.spec.whatwg.org/#cors-safelisted-request-header."""
+
+NAMED_BYTES_MAX = 100_000
+"""Of a larger body the wrong field is not looked for: that would take longer than reading it, and nobody wrote it by hand."""
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""The escape of NUL, and not a backslash before u0000."""
 
 
 class StrictRoute(APIRoute):
@@ -58,8 +64,8 @@ def parse(body: bytes) -> Any:
         raise Problem(400, "The body is nested too deeply.") from None
     except ValueError as error:  # msgspec's errors and Unicode's are both ValueErrors
         raise _unreadable(body, error) from None
-    if b"\\u0000" in body:
-        _refuse_nul(value)
+    if NUL.search(body):
+        raise _holds_nul(body, value)
     return value
 
 
@@ -82,35 +88,56 @@ def _is_foreign(request: Request) -> bool:
 
 def _unreadable(body: bytes, error: ValueError) -> Problem:
     """Why a body is no JSON. Python's own reader takes NaN and 1e400, so that the field of such a number can be named."""
+    unnamed = Problem(400, f"The body is not valid JSON: {error}")
+    if len(body) > NAMED_BYTES_MAX:
+        return unnamed
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        return Problem(400, f"The body is not valid JSON: {error}")
+        return unnamed
     limit = sys.float_info.max
-    for path, found in _leaves(value):
+    for place, found in _leaves(value):
         if isinstance(found, (int, float)) and not -limit <= found <= limit:
             detail = "is NaN, infinite or beyond what a number can be: send a finite number, or leave it out"
-            return Problem(400, f"body {path}: {detail}", [FieldError(field=path, at="body", detail=detail)])
-    return Problem(400, f"The body is not valid JSON: {error}")
+            return _wrong(400, place, detail)
+    return unnamed
 
 
-def _refuse_nul(value: Any) -> None:
-    for path, found in _leaves(value):
-        if isinstance(found, str) and "\0" in found:
-            detail = "holds the character NUL, which cannot be stored: leave it out"
-            raise Problem(422, f"body {path}: {detail}", [FieldError(field=path, at="body", detail=detail)])
+def _holds_nul(body: bytes, value: Any) -> Problem:
+    detail = "holds the character NUL, which cannot be stored: leave it out"
+    if len(body) <= NAMED_BYTES_MAX:
+        for place, found in _leaves(value):
+            if isinstance(found, str) and "\0" in found:
+                return _wrong(422, place, detail)
+    return Problem(422, f"A text of the body {detail}")
 
 
-def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
-    """Every text, number and key with its path. Without recursion: what was read may be as deep as the reader allows."""
-    waiting: list[tuple[str, Any]] = [("", value)]
+def _wrong(status: int, place: "Place", detail: str) -> Problem:
+    path = _path(place)
+    return Problem(status, f"body {path}: {detail}", [FieldError(field=path, at="body", detail=detail)])
+
+
+Place = tuple[Any, str | int] | None
+"""The place around, and the step from there. It becomes a text only where one is wrong: a body may hold half a million of them."""
+
+
+def _leaves(value: Any) -> Iterator[tuple[Place, Any]]:
+    """Every text, number and key with its place. Without recursion: what was read may be as deep as the reader allows."""
+    waiting: list[tuple[Place, Any]] = [(None, value)]
     while waiting:
-        path, found = waiting.pop()
-        match found:
-            case dict():
-                waiting += ((f"{path}.{key}".lstrip("."), key) for key in found)
-                waiting += ((f"{path}.{key}".lstrip("."), inner) for key, inner in found.items())
-            case list():
-                waiting += ((f"{path}[{index}]", inner) for index, inner in enumerate(found))
-            case _:
-                yield path, found
+        place, found = waiting.pop()
+        if isinstance(found, dict):
+            waiting += [((place, key), key) for key in found]
+            waiting += [((place, key), inner) for key, inner in found.items()]
+        elif isinstance(found, list):
+            waiting += [((place, index), inner) for index, inner in enumerate(found)]
+        else:
+            yield place, found
+
+
+def _path(place: Place) -> str:
+    steps: list[str | int] = []
+    while place is not None:
+        place, step = place
+        steps.append(step)
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in reversed(steps)).lstrip(".")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import TypedDict
 
@@ -51,6 +51,14 @@ class PlansBody(BaseModel):
     visits: list[VisitBody] = []
 
 
+ITEMS: dict[str, TypeAdapter[Any]] = {
+    "sites": TypeAdapter(SiteBody),
+    "workers": TypeAdapter(WorkerBody),
+    "devices": TypeAdapter(DeviceBody),
+    "visits": TypeAdapter(VisitBody),
+}
+
+
 class CountsRead(TypedDict):
     """What became of the items of one kind."""
 
@@ -86,11 +94,7 @@ async def post_plans(request: Request, database: Database) -> Response:
 
 def _read(raw: bytes) -> plans.Plans:
     sent = body.parse(raw)
-    try:
-        found = PlansBody.model_validate(sent)
-    except ValidationError as error:
-        named = field_errors(error.errors(include_url=False)[:ERRORS_MAX], "body")
-        raise invalid([_with_id(one, sent) for one in named]) from None
+    found = _checked(sent)
     return plans.Plans(
         sites=_planned("sites", found.sites, sites.plan),
         workers=_planned("workers", found.workers, workers.plan),
@@ -98,6 +102,29 @@ def _read(raw: bytes) -> plans.Plans:
         visits=_planned("visits", found.visits, visits.plan),
         owntracks_keys=workers.keys({worker.id: worker for worker in found.workers if worker.id is not None}),
     )
+
+
+def _checked(sent: Any) -> PlansBody:
+    """Item by item, and no further than the errors that are told: a million wrong items must not cost a million errors."""
+    errors: list[FieldError] = []
+    found: dict[str, list[Any]] = {}
+    shell = {kind: [] if isinstance(items, list) else items for kind, items in sent.items()} if isinstance(sent, dict) else sent
+    try:
+        PlansBody.model_validate(shell)
+    except ValidationError as error:
+        errors = field_errors(error.errors(include_url=False)[:ERRORS_MAX], "body")
+    for kind, item in ITEMS.items():
+        for index, one in enumerate(sent.get(kind, ()) if not errors else ()):
+            try:
+                found.setdefault(kind, []).append(item.validate_python(one))
+            except ValidationError as error:
+                named = [{**wrong, "loc": (kind, index, *wrong["loc"])} for wrong in error.errors(include_url=False)]
+                errors += [_with_id(wrong, sent) for wrong in field_errors(named, "body")]
+                if len(errors) >= ERRORS_MAX:
+                    raise invalid(errors[:ERRORS_MAX]) from None
+    if errors:
+        raise invalid(errors)
+    return PlansBody.model_construct(None, **found)
 
 
 def _planned(kind: str, items: Iterable[Any], plan: Callable[[str, Any], T]) -> list[T]:

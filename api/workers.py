@@ -23,6 +23,9 @@ from store import plans, views
 router = APIRouter(prefix="/v1", tags=["workers"], route_class=StrictRoute)
 
 Dialect = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,31}$")]
+ADDRESSES_MAX = 100
+"""Of a worker in one dialect."""
+Addresses = Annotated[list[Text], Field(max_length=ADDRESSES_MAX)]
 ANSWERED = ("updated_at", "has_owntracks_key")
 KEY_BYTES_MAX = 32
 """Of libsodium's secretbox, which OwnTracks pads a shorter passphrase to."""
@@ -37,8 +40,10 @@ class WorkerBody(BaseModel):
 
     id: Id | None = Field(None, description="must be the id in the path, where there is one")
     name: Text | None = Field(None, description="the id when left out")
-    aliases: dict[Dialect, Text | list[Text]] = Field(
-        {}, description="dialect to address, or to several: evidence from these addresses is the worker's, past and future"
+    aliases: dict[Dialect, Text | Addresses] = Field(
+        {},
+        max_length=ADDRESSES_MAX,
+        description="dialect to address, or to several: evidence from these addresses is the worker's, past and future",
     )
 
     owntracks_key: Annotated[str, Field(min_length=1, max_length=KEY_BYTES_MAX)] | None = Field(

@@ -173,6 +173,34 @@ def test_a_wrong_question_is_a_problem_that_says_the_mend(asked: httpx.Client, p
     assert mend in problem(asked.get(path), status)["detail"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "most"),
+    [
+        ("POST", "/v1/plans", b'{"sites":[' + b"1," * 50_000 + b"{}]}", 100),
+        ("PUT", "/v1/workers/w-9", b'{"aliases":{"owntracks":[' + b"1," * 50_000 + b"1]}}", 300),
+        ("PUT", "/v1/sites/s-9", b'{"geometry":{"type":"Polygon","coordinates":[[' + b"[1,2]," * 50_000 + b"[1,2]]]}}", 5),
+    ],
+    ids=["plans", "aliases", "positions"],
+)
+def test_a_body_of_thousands_of_mistakes_gets_a_short_answer(
+    asked: httpx.Client, method: str, path: str, body: bytes, most: int
+) -> None:
+    found = problem(asked.request(method, path, content=body, headers={"content-type": "application/json"}), 422)
+    assert 1 <= len(found["errors"]) <= most
+
+
+def test_a_backslash_before_u0000_is_no_nul(asked: httpx.Client) -> None:
+    answer = asked.put("/v1/workers/w-8", content=rb'{"name": "a\\u0000b"}')
+    assert (answer.status_code, answer.json()["name"]) == (201, r"a\u0000b")
+    assert "NUL" in problem(asked.put("/v1/workers/w-8", content=rb'{"name": "a\\\u0000b"}'), 422)["detail"]
+
+
+@pytest.mark.parametrize("position", [[10**400, 39.9], [116.4, -(10**400)], [116.4, 39.9, 10**400]])
+def test_a_coordinate_that_no_float_holds_is_a_problem_of_the_caller(asked: httpx.Client, position: list[float]) -> None:
+    site = {**world.SITE, "geometry": {"type": "Point", "coordinates": position}}
+    assert "is outside" in problem(asked.put("/v1/sites/s-9", json=site), 422)["detail"]
+
+
 def test_every_unknown_parameter_is_named(asked: httpx.Client) -> None:
     found = problem(asked.get("/v1/visits?form=x&limit=1&too=y&form=z"), 422)
     assert [error["field"] for error in found["errors"]] == ["form", "too"]
