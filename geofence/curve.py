@@ -8,7 +8,8 @@ quantiles are where the curve crosses the levels. For a departure it is one minu
 
 and the seconds on site at confidence u are the seconds for which P exceeds 1 - u. For one crossing that is exact. For a stretch
 that may or may not have been an absence it takes the doubt as one coin and not many, which gives the wider interval. Doubts in
-separate places are taken as independent: their half-widths add in quadrature.
+separate places, as at the two ends of a stay, come half from the same walls and the same phone: half of the square of their
+half-widths adds up as of independent errors, and half as of one.
 """
 
 from itertools import pairwise
@@ -22,6 +23,9 @@ from geofence.outcome import Moment, Seconds
 
 TAIL = 0.05
 """Probability beyond either end of a 90 % interval."""
+
+ALIKE = 0.5
+"""Correlation of the errors in separate places of one visit."""
 
 Run = tuple[float, float]
 
@@ -71,12 +75,10 @@ def seconds(curve: Curve, likely: list[Run]) -> Seconds:
     sure, possible = above(curve, 1.0 - TAIL), above(curve, TAIL)
     doubts = _doubts(curve)
     best = _total(likely)
-    down = up = 0.0
-    for doubt in doubts:
-        middle = _within(likely, doubt)
-        down += (middle - _within(sure, doubt)) ** 2
-        up += (_within(possible, doubt) - middle) ** 2
-    return Seconds(best=best, lower=max(best - sqrt(down), 0.0), upper=best + sqrt(up))
+    middle = [_within(likely, doubt) for doubt in doubts]
+    down = _together([best_s - _within(sure, doubt) for best_s, doubt in zip(middle, doubts, strict=True)])
+    up = _together([_within(possible, doubt) - best_s for best_s, doubt in zip(middle, doubts, strict=True)])
+    return Seconds(best=best, lower=max(best - down, 0.0), upper=best + up)
 
 
 def arrival(curve: Curve, run: Run) -> Moment:
@@ -95,6 +97,10 @@ def departure(curve: Curve, run: Run) -> Moment:
 def _interval(curve: Curve, run: Run) -> Run:
     """The 5 and 95 % points of the rise into a run."""
     return _last_below(curve, TAIL, run[0]), min(_first_above(curve, 1 - TAIL, run[0]), run[1])
+
+
+def _together(widths: list[float]) -> float:
+    return sqrt((1.0 - ALIKE) * sum(width**2 for width in widths) + ALIKE * sum(widths) ** 2)
 
 
 def _doubts(curve: Curve) -> list[Run]:

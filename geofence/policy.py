@@ -105,9 +105,9 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fixes closer together than this are not independent witnesses of a change and count for their share of it."""
     error_lasts_s: float = 120.0
     """For how long a fix's error lasts indoors, where a stay has too few fixes to show it itself."""
-    crossing_temper: float = 0.75
+    crossing_temper: float = 0.65
     """How much of its likelihood the model of a crossing is believed: ways bend, doors have porches."""
-    linger_mean_s: float = 66.0
+    linger_mean_s: float = 55.0
     """Who waits within sight of the fence goes in, or away, within about this."""
     stay_correlation_s: float = 180.0
     """GPS error indoors forgets itself in about 90 s; the mean of such errors converges as if one in twice that time were
@@ -123,7 +123,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Probability of being there already when the widened window opens."""
     arrive_mean_s: float = 1800.0
     """Mean time until an absent worker arrives, while the visit is planned."""
-    stay_mean_s: float = 7200.0
+    stay_mean_s: float = 10_800.0
     """Mean time that a worker stays, while the visit is planned."""
     off_plan_stay_mean_s: float = 900.0
     """Mean time that a worker stays outside the planned interval: unheard of, she is gone a few minutes after the plan's end."""
@@ -174,10 +174,12 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Faster than 200 km/h is not how anybody travels between homes (Traccar and skmob filter at up to 500 km/h [formats])."""
     teleport_lone_s: float = 120.0
     """A jump there and back within this is a lone outlier; the rest of the track stays credible."""
-    frozen_m: float = 0.1
-    """Coordinates that stay within this are frozen: a receiver's noise is hundreds of times larger."""
-    frozen_fixes: int = 10
-    """So many frozen fixes in a row are no coincidence."""
+    frozen_m: float = 0.5
+    """Coordinates that move by no more than this from fix to fix are frozen: an honest phone indoors wanders by 2 m rms and more
+    [GeoLife; bench/accuracy], and who makes positions up lets them tremble by centimetres.
+    """
+    frozen_fixes: int = 3
+    """So many frozen fixes in a row are no coincidence, if they last."""
     frozen_s: float = 600.0
     """And only over this time: some phones repeat their last answer for minutes while they are still."""
     clock_ahead_max_s: float = 120.0
@@ -235,7 +237,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "grace_s": (0.0, 7200.0),
 }
 _BY_SUFFIX: tuple[tuple[str, tuple[float, float]], ...] = (
-    ("_mean_s", (60.0, 7 * _DAY_S)),
+    ("_mean_s", (10.0, 7 * _DAY_S)),
     ("correlation_s", (1.0, 3600.0)),
     ("_share", (0.0, 1.0)),
     ("_s", (0.0, _DAY_S)),

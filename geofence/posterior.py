@@ -117,7 +117,7 @@ def _weights(witness: Witness, policy: Policy) -> Floats:
 def _nodes(scene: Scene, witness: Witness, window: tuple[float, float], policy: Policy) -> tuple[Floats, Floats, Ints]:
     """Observations, and empty nodes at the plan's edges, the window's edges and within silences."""
     seen, index = observations(witness, policy)
-    llr = presence.temper(seen, -np.inf, policy)
+    llr = presence.temper(seen, policy)
     edges = [window[0], scene.visit.starts_at, scene.visit.ends_at, window[1]]
     known = np.concatenate((seen.at, [edge for edge in edges if window[0] <= edge <= window[1]]))
     order = np.argsort(known, kind="stable")

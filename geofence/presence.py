@@ -16,9 +16,9 @@ share of it: weight = min(1, dt / correlation_s).
 
 Rules kept here:
 
-- `step` is a fold: any split of the same observations gives the same state (to rounding), and that state is the forward pass of
-  `smooth`. It needs three numbers of memory a worker and site, and serves the live view.
-- `smooth` is forward-backward (Rabiner 1989; a chain with irregular times) over the whole window, for a visit that is judged.
+- `smooth` is forward-backward (Rabiner 1989; a chain with irregular times) over the whole window, for a visit that is judged. Its
+  forward half alone is what `live` folds for many workers at once.
+- `smooth_beside` is the same with a third state, for a worker who has other places near by.
 - An observation with llr 0 changes nothing, so that nodes may be put wherever the curve is wanted.
 """
 
@@ -32,11 +32,10 @@ from geofence.policy import Policy
 
 
 class State(Struct, frozen=True):
-    """What the fold remembers: P(on site) as of `at`, and when the last fix was, for the tempering of the next."""
+    """P(on site) as of a moment."""
 
     at: float
     on: float
-    fix_at: float = -np.inf
 
 
 class Observations(Struct, frozen=True, eq=False):
@@ -52,27 +51,10 @@ def start(visit: Visit, at: float, policy: Policy) -> State:
     return State(at=at, on=policy.prior_on)
 
 
-def step(state: State, observations: Observations, visit: Visit, policy: Policy) -> State:
-    """Fold a batch of observations, none of them older than the state."""
-    if not len(observations.at):
-        return state
-    at, llr = _with_plan_nodes(state.at, observations.at, temper(observations, state.fix_at, policy), visit)
-    on = forward(state, at, llr, visit, policy)
-    fixes = observations.at[observations.fix]
-    return State(at=float(at[-1]), on=float(on[-1]), fix_at=float(fixes[-1]) if len(fixes) else state.fix_at)
-
-
-def until(state: State, at: float, visit: Visit, policy: Policy) -> State:
-    """The state at a later moment at which nothing was observed: a tick of silence."""
-    silence = Observations(at=np.array([at]), llr=np.zeros(1), fix=np.zeros(1, dtype=bool))
-    return step(state, silence, visit, policy)
-
-
-def temper(observations: Observations, last_fix_at: float, policy: Policy) -> Floats:
+def temper(observations: Observations, policy: Policy) -> Floats:
     """The log-likelihood ratios with each fix weighed by the time since the fix before it."""
     llr = observations.llr.copy()
-    fix_at = observations.at[observations.fix]
-    since = np.diff(fix_at, prepend=last_fix_at)
+    since = np.diff(observations.at[observations.fix], prepend=-np.inf)
     llr[observations.fix] *= np.minimum(1.0, since / policy.correlation_s)
     return llr
 
@@ -103,13 +85,6 @@ def smooth(state: State, at: Floats, llr: Floats, visit: Visit, policy: Policy) 
     both = before * beta
     smoothed: Floats = both / (both + (1.0 - before) * (1.0 - beta))
     return smoothed
-
-
-def _with_plan_nodes(since: float, at: Floats, llr: Floats, visit: Visit) -> tuple[Floats, Floats]:
-    """Put empty nodes where the rates change, so that they are constant between nodes."""
-    edges = np.array([edge for edge in (visit.starts_at, visit.ends_at) if since < edge < at[-1]])
-    place = np.searchsorted(at, edges)
-    return np.insert(at, place, edges), np.insert(llr, place, 0.0)
 
 
 def _transitions(at: Floats, visit: Visit, policy: Policy) -> tuple[Floats, Floats]:

@@ -37,7 +37,7 @@ def test_one_arrival_and_one_departure_have_the_quantiles_of_the_curve() -> None
     assert (came.earliest, came.best, came.latest) == pytest.approx((105.0, 150.0, 195.0))
     assert (left.earliest, left.best, left.latest) == pytest.approx((1005.0, 1050.0, 1095.0))
     told = seconds(curve, above(curve, 0.5))
-    half = 45.0 * 2**0.5
+    half = 45.0 * 3**0.5  # half as of two independent errors, half as of one: sqrt((2 + 4) / 2)
     assert (told.lower, told.best, told.upper) == pytest.approx((900.0 - half, 900.0, 900.0 + half))
 
 

@@ -1,6 +1,6 @@
-"""The chain: against the sum over all paths, and as a fold that may be cut anywhere."""
+"""The chain: against the sum over all paths."""
 
-from itertools import pairwise, product
+from itertools import product
 from math import exp
 
 import numpy as np
@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofence import engine, posterior, presence, witness
-from geofence.evidence import Floats
-from geofence.plan import Scene, Visit
+from geofence import engine, presence
+from geofence.plan import Visit
 from geofence.policy import Policy
-from tests.engine.worlds import START, bounded, circle, day, days, scene, seen, visit
+from tests.engine.worlds import START, bounded, circle, day, scene, seen, visit
 
 POLICY = Policy()
 moments = st.lists(st.integers(-3000, 10_000), min_size=1, max_size=8, unique=True).map(sorted)
@@ -54,75 +53,87 @@ def test_the_smoothed_chain_is_the_sum_over_all_paths(offsets: list[int], data: 
     assert fast == pytest.approx(path_by_path(at, llr, plan), abs=1e-9)
 
 
-def observed(values: list[tuple[int, float, bool]]) -> presence.Observations:
-    values = sorted(values)
-    return presence.Observations(
-        at=np.array([START + at for at, _, _ in values]),
-        llr=np.array([llr for _, llr, _ in values]),
-        fix=np.array([fix for _, _, fix in values]),
-    )
+def three_ways(at: list[float], here: list[float], there: list[float], plan: Visit, other: Visit) -> list[tuple[float, float]]:
+    """P(here) and P(there) at each node as a sum over all 3^n paths, from the rates as the policy words them."""
 
+    def rates(t: float, of: Visit) -> tuple[float, float]:
+        within, due = of.starts_at <= t < of.ends_at, of.starts_at - POLICY.punctuality_s <= t < of.ends_at
+        idle = POLICY.after_plan_arrive_mean_s if t >= of.ends_at else POLICY.off_plan_arrive_mean_s
+        return 1 / (POLICY.arrive_mean_s if due else idle), 1 / (POLICY.stay_mean_s if within else POLICY.off_plan_stay_mean_s)
 
-def part(of: presence.Observations, rows: slice) -> presence.Observations:
-    return presence.Observations(at=of.at[rows], llr=of.llr[rows], fix=of.fix[rows])
+    def switch(t: float, of: Visit, to: Visit) -> float:
+        if to.starts_at <= t < to.ends_at and not of.starts_at <= t < of.ends_at:
+            return POLICY.switch_mean_s
+        if to.starts_at <= t < to.ends_at or of.starts_at <= t < of.ends_at or t >= to.ends_at:
+            return POLICY.stay_mean_s
+        # Between the plans: from what is over to what is to come, and to the visit that is judged, as long as it is to come.
+        return POLICY.between_mean_s if to is plan or t >= plan.ends_at else POLICY.stay_mean_s
+
+    total, told = 0.0, [[0.0, 0.0] for _ in at]
+    for path in product((0, 1, 2), repeat=len(at)):  # here, there, neither
+        weight = 1.0
+        for k, state in enumerate(path):
+            before = at[k - 1] if k else at[0]
+            dt, t = at[k] - before, (before + at[k]) / 2
+            if k == 0:
+                weight *= (POLICY.prior_on, POLICY.prior_on, 1 - 2 * POLICY.prior_on)[state]
+            else:
+                (come, leave), (come_there, leave_there) = rates(t, plan), rates(t, other)
+                stay, stay_there = exp(-leave * dt), exp(-leave_there * dt)
+                change, change_there = 1 - exp(-dt / switch(t, plan, other)), 1 - exp(-dt / switch(t, other, plan))
+                into = 1 - exp(-(come + come_there) * dt)
+                share = come / (come + come_there)
+                weight *= (
+                    (stay * (1 - change), stay * change, 1 - stay),
+                    (stay_there * change_there, stay_there * (1 - change_there), 1 - stay_there),
+                    (into * share, into * (1 - share), 1 - into),
+                )[path[k - 1]][state]
+            weight *= (exp(here[k]), exp(there[k]), 1.0)[state]
+        total += weight
+        for k, state in enumerate(path):
+            if state < 2:
+                told[k][state] += weight
+    return [(on / total, beside / total) for on, beside in told]
 
 
 @bounded
-@given(
-    st.lists(
-        st.tuples(st.integers(-1800, 9000), st.floats(-5, 5), st.booleans()), min_size=1, max_size=40, unique_by=lambda v: v[0]
-    ),
-    st.lists(st.integers(0, 40), max_size=4),
-)
-def test_folding_in_any_split_equals_folding_at_once(values: list[tuple[int, float, bool]], cuts: list[int]) -> None:
-    everything = observed(values)
-    first = presence.start(visit(), START - 3000.0, POLICY)
-    at_once = presence.step(first, everything, visit(), POLICY)
-    state = first
-    for start, end in pairwise([0, *sorted(cuts), len(values)]):
-        state = presence.step(state, part(everything, slice(start, end)), visit(), POLICY)
-    assert state.on == pytest.approx(at_once.on, abs=1e-12)
-    assert (state.at, state.fix_at) == (at_once.at, at_once.fix_at)
+@given(st.lists(st.integers(-3000, 9000), min_size=1, max_size=6, unique=True), st.sampled_from([-4000, -2000, 3000]), st.data())
+def test_the_chain_of_three_is_the_sum_over_all_paths(offsets: list[int], other_from: int, data: st.DataObject) -> None:
+    plan = visit(2400.0)
+    starts = START + other_from
+    other = Visit(id="v-2", worker="w-1", site="s-2", service="default", starts_at=starts, ends_at=starts + 1500.0)
+    at = [START + offset for offset in sorted(offsets)]
+    values = st.lists(st.floats(-5.0, 5.0), min_size=len(at), max_size=len(at))
+    here, there = data.draw(values), data.draw(values)
+    state = presence.start(plan, at[0], POLICY)
+    fast = presence.smooth_beside(state, np.array(at), (np.array(here), np.array(there)), plan, (other,), POLICY)
+    assert list(zip(*fast, strict=True)) == [pytest.approx(pair, abs=1e-9) for pair in three_ways(at, here, there, plan, other)]
 
 
-@bounded
-@given(days())
-def test_the_live_fold_is_the_forward_pass_of_the_judged_visit(case: tuple[Scene, object]) -> None:
-    """After the last observation there is nothing to smooth with: the live answer and the judged one are the same number."""
-    where, fixes = case
-    span = engine.window(where.visit, POLICY)
-    heard = witness.hear(where, seen(fixes), span, POLICY)
-    told, _ = posterior.observations(heard, POLICY)
-    live = presence.step(presence.start(where.visit, span[0], POLICY), told, where.visit, POLICY)
-    at: Floats = np.unique(np.concatenate((told.at, [where.visit.starts_at, where.visit.ends_at])))
-    at = at[at <= told.at[-1]]
-    llr = np.zeros(len(at))
-    llr[np.searchsorted(at, told.at)] = presence.temper(told, -np.inf, POLICY)
-    smoothed = presence.smooth(presence.start(where.visit, span[0], POLICY), at, llr, where.visit, POLICY)
-    first_gap = presence.until(presence.start(where.visit, span[0], POLICY), float(at[0]), where.visit, POLICY)
-    smoothed_from_start = presence.smooth(first_gap, at, llr, where.visit, POLICY)
-    assert live.on == pytest.approx(smoothed_from_start[-1], abs=1e-9)
-    assert 0.0 <= smoothed[-1] <= 1.0
+def on_after(told: list[tuple[int, float, bool]]) -> float:
+    """P(on) after observations at seconds after the plan's start: log-odds, and whether it is a fix."""
+    told = sorted(told)
+    at, llr, fix = (np.array(column) for column in zip(*told, strict=True))
+    seen = presence.Observations(at=START + at, llr=llr.astype(float), fix=fix.astype(bool))
+    state = presence.start(visit(), START, POLICY)
+    return float(presence.forward(state, seen.at, presence.temper(seen, POLICY), visit(), POLICY)[-1])
 
 
 def test_silence_makes_uncertain_and_never_certain() -> None:
-    state = presence.State(at=START + 600.0, on=0.99)
-    later = [presence.until(state, START + 600.0 + after, visit(), POLICY).on for after in (60, 600, 3000)]
-    assert 0.99 > later[0] > later[1] > later[2] > 0.5
+    certain = [(600, 8.0, True)]
+    later = [on_after([*certain, (600 + after, 0.0, False)]) for after in (1, 60, 600, 3000)]
+    assert 1.0 > later[0] > later[1] > later[2] > later[3] > 0.5
 
 
 def test_fixes_a_second_apart_are_not_independent() -> None:
-    first = presence.start(visit(), START, POLICY)
-    slow = presence.step(first, observed([(at, 1.0, True) for at in range(20, 80, 20)]), visit(), POLICY)
-    fast = presence.step(first, observed([(at, 1.0, True) for at in range(20, 61, 1)]), visit(), POLICY)
-    assert fast.on == pytest.approx(slow.on, abs=0.01)
+    slow = on_after([(at, 1.0, True) for at in range(20, 80, 20)])
+    fast = on_after([(at, 1.0, True) for at in range(20, 61, 1)])
+    assert fast == pytest.approx(slow, abs=0.02)
 
 
 def test_an_observation_that_says_nothing_changes_nothing() -> None:
     told = [(100, 2.0, True), (400, -1.0, True), (900, 3.0, False)]
-    first = presence.start(visit(), START, POLICY)
-    with_nodes = presence.step(first, observed([*told, (250, 0.0, False), (700, 0.0, False)]), visit(), POLICY)
-    assert with_nodes.on == pytest.approx(presence.step(first, observed(told), visit(), POLICY).on, abs=1e-12)
+    assert on_after([*told, (250, 0.0, False), (700, 0.0, False)]) == pytest.approx(on_after(told), abs=1e-12)
 
 
 def test_a_day_is_told_as_off_then_on_then_off() -> None:
