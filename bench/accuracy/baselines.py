@@ -5,7 +5,7 @@
 | pip | point in polygon: on site from a fix inside until a fix outside, or until 300 s without any |
 | dwell | the same after two minutes in a row inside, or more than 30 m outside: the usual way to calm the crossings |
 | overlap | the rule of Google Play services: in when at least 85 % of the accuracy circle is in the fence, out at most 15 % |
-| perfect | no rule but a bound: is told at each fix whether she is on site, and takes the middle between two fixes that differ |
+| perfect | no method: is told at each fix whether she is on site, and takes the middle between two fixes that differ |
 | movingpandas | stops of MovingPandas (100 m, 5 min) whose middle is in the fence |
 | trackintel | staypoints of trackintel (100 m, 5 min) whose middle is in the fence |
 

@@ -84,7 +84,9 @@ def _held(rows: Sequence[Row], worlds: Sequence[str], file: Path) -> None:
     axes[0][0].set_ylabel("intervals that hold the truth")
     for colour, name in zip(COLOURS, ("arrival", "departure", "seconds"), strict=False):
         axes[0][-1].plot([], [], "o", color=colour, markersize=3, label=name)
-    axes[0][-1].legend(fontsize=6)
+    for marker, name in zip("os^d", SURROUNDINGS, strict=True):
+        axes[0][-1].plot([], [], marker, color="#57606a", markersize=3, label=name)
+    axes[0][-1].legend(fontsize=6, ncols=2)
     _save(figure, file)
 
 
