@@ -75,8 +75,8 @@ errors. F1 is that of seconds within the plan and half an hour to either side.
 ## Beside what others do
 
 The same visits for all, a few of each day since the libraries are slow. What each method does stands in
-`bench/accuracy/baselines.py`; *perfect* is no method: it is told at each fix whether she is inside, and takes the middle between two
-that differ, which is the best that can be done without a model of the way and without doors.
+`bench/accuracy/baselines.py`; *perfect* is no method: it is told at each fix whether she is inside, and takes the middle between
+two that differ, which is the best that can be done without a model of the way and without doors.
 *passed* is the share of visits without the worker that it would pay (95 % of the plan on site), *denied* the share of served visits
 that it would call absent (less than 10 min).
 
