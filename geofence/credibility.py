@@ -207,7 +207,9 @@ def _flag_datum(mask: Ints, fixes: Fixes, own: Ints, place: Expected, plan: Sequ
     if len(use) < 3 or np.ptp(fixes.at[use]) < DATUM_STAY_S:
         return
     plane = plane_of(place.site)
-    shifts = datum.mistakes(plane.lon, plane.lat)
+    shifts = _near_by(fixes, use, place.site, plane, datum.mistakes(plane.lon, plane.lat))
+    if not shifts:
+        return
     here = _at(fixes, use, place.site, plane, (0.0, 0.0), policy)
     for shift in shifts:
         there = _at(fixes, use, place.site, plane, (shift.lon, shift.lat), policy) & ~here
@@ -223,6 +225,18 @@ def _flag_datum(mask: Ints, fixes: Fixes, own: Ints, place: Expected, plan: Sequ
             if len(rows) and _at(fixes, rows, other.site, plane_of(other.site), (0.0, 0.0), policy).mean() >= DATUM_AS_IT_IS:
                 elsewhere &= ~inside
         mask[own[elsewhere]] |= DATUM
+
+
+def _near_by(fixes: Fixes, rows: Ints, site: Site, plane: Plane, shifts: Sequence[datum.Shift]) -> list[datum.Shift]:
+    """Those of the shifts by which any of the fixes would come into the box around a site: nearly always none."""
+    if not shifts:
+        return []
+    west, south, east, north = fence_of(site, plane).box
+    off = np.array([(shift.lon, shift.lat) for shift in shifts])
+    x, y = plane.east_north(fixes.lon[rows] - off[:, :1], fixes.lat[rows] - off[:, 1:])
+    margin = DATUM_NEAR_M[1]
+    inside = (x >= west - margin) & (x <= east + margin) & (y >= south - margin) & (y <= north + margin)
+    return [shift for shift, some in zip(shifts, inside, strict=True) if some.any()]
 
 
 def _at(fixes: Fixes, rows: Ints, site: Site, plane: Plane, off: tuple[float, float], policy: Policy) -> Bools:

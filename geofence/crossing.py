@@ -162,15 +162,15 @@ def _log_likelihood(near: Track, grid: Floats, stayed: Habit, policy: Policy) ->
     anywhere = np.clip(here, turn, np.maximum(turn + street * (togo - turn / speed), turn))
     inside = np.maximum(way, min(stayed.depth_m, 0.0)) + max(stayed.depth_m, 0.0)
     expected = np.where(outside, np.where(beyond, anywhere, way), inside)
-    spread = np.where(outside, np.hypot(error, BENT * np.minimum(way, 300.0)), np.where(settled, stayed.scatter_m, error))
-    off = _news((here - expected) / spread, echo) / fresh[None, :, None]
+    spread2 = np.where(outside, error**2 + (BENT * np.minimum(way, 300.0)) ** 2, np.where(settled, stayed.scatter_m, error) ** 2)
+    off = _news((here - expected) / np.sqrt(spread2), echo) / fresh[None, :, None]
     off2 = np.where(settled, np.maximum(off * off, _displaced2(near, stayed, echo, fresh, settled)), off * off)
     stepped = np.abs(np.diff(near.distance_m, prepend=near.distance_m[0]))
     free = np.minimum(0.4 * street * np.minimum(dt, 600.0), stepped)[None, :, None]
-    scale = np.hypot(spread * fresh[None, :, None], np.where(beyond, free, 0.0))
+    scale2 = spread2 * (fresh * fresh)[None, :, None] + np.where(beyond, free * free, 0.0)
 
     share = near.weight * np.minimum(1.0, np.maximum(dt, 1e-3) / policy.correlation_s)
-    told = 0.5 * (STUDENT + 1.0) * np.log1p(off2 / STUDENT) + np.log(scale)
+    told = 0.5 * (STUDENT + 1.0) * np.log1p(off2 / STUDENT) + 0.5 * np.log(scale2)
     waited_s = (np.minimum(dt, STEP_S)[None, :, None] * beyond).sum(axis=1)
     each = WAYS_LOG_PRIOR[:, None] - np.einsum("f,wfm->wm", share, told) - waited_s / policy.linger_mean_s
     top = each.max()

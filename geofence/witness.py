@@ -105,6 +105,7 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
     quiet = np.array([mode in SIGNIFICANT_MODES for mode in fixes.mode]) if fixes.mode else np.zeros(len(mask), dtype=bool)
     anchors, edges = _anchors(scene, observed, mask, plane, fence, policy)
     radius = np.where(np.isnan(fixes.accuracy_m), policy.accuracy_default_m, fixes.accuracy_m)
+    llr, pull = likelihood.both(fence, distance, sigma, floor, policy)
     rivals = _rivals(scene, plane, fence)
     pull_there, lean = _there(rivals, fence, fixes.at, (east, north), (sigma, floor), policy)
     return Witness(
@@ -116,8 +117,8 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
         north=north,
         distance=distance,
         sigma=sigma,
-        llr=likelihood.llr(fence, distance, sigma, floor, policy),
-        pull=likelihood.pull(fence, distance, sigma, floor, policy),
+        llr=llr,
+        pull=pull,
         pull_there=pull_there,
         lean=lean,
         rivals=tuple(visit for _, visits in rivals for visit in visits),
@@ -306,9 +307,8 @@ def _anchors(
     ours = {device.source for device in scene.devices if device.site == visit.site}
     anchors: list[Anchor] = []
     edges: list[Anchor] = []
-    for check in observed.checks:
-        if not is_ours(check, scene):
-            continue
+    checks = [check for check in observed.checks if is_ours(check, scene)]
+    for check, (own, covers_s) in zip(checks, _check_fixes(checks, plane, fence, policy), strict=True):
         if check.method in HOME_METHODS or check.method == "phone":
             strong = policy.llr_check_home if check.method in HOME_METHODS else policy.llr_check_phone
             anchors.append(Anchor(check.at, strong, policy.horizon_home_s, strong=True))
@@ -316,7 +316,7 @@ def _anchors(
             near = mask[np.abs(observed.fixes.at - check.at) <= policy.horizon_moving_s]
             # The coordinates of a check are no better than the positions that the same phone made around it.
             doubted = len(near) > 0 and bool((near != 0).all())
-            own, covers_s = (0.0, 0.0) if doubted else _check_fix(check, plane, fence, policy)
+            own, covers_s = (0.0, 0.0) if doubted else (own, covers_s)
             anchors.append(Anchor(check.at, policy.llr_check_app + own, covers_s, strong=False))
         hint = policy.llr_credential_edge if check.method in HOME_METHODS else policy.llr_check_edge
         edges.append(_edge(check.at, check.kind == "in", hint, policy))
@@ -335,16 +335,19 @@ def _edge(at: float, coming: bool, llr: float, policy: Policy) -> Anchor:
     return Anchor(at + policy.check_edge_s * (-1 if coming else 1), -llr, 0.0, strong=False)
 
 
-def _check_fix(check: Check, plane: Plane, fence: Fence, policy: Policy) -> tuple[float, float]:
-    """What a check's own coordinates say, and how long they stay informative."""
-    if check.lon is None or check.lat is None:
-        return 0.0, 0.0
-    accuracy = np.array([np.nan if check.accuracy_m is None else check.accuracy_m])
-    east, north = plane.east_north(np.array([check.lon]), np.array([check.lat]))
-    floor = likelihood.floor(np.array([False]), policy)
-    llr = likelihood.llr(fence, fence.distance(east, north), likelihood.sigma(accuracy, floor, policy), floor, policy)
-    vague = (policy.accuracy_default_m if np.isnan(accuracy[0]) else accuracy[0]) > policy.accuracy_max_m
-    return float(llr[0]), 0.0 if vague else policy.horizon_still_s
+def _check_fixes(checks: list[Check], plane: Plane, fence: Fence, policy: Policy) -> list[tuple[float, float]]:
+    """What the coordinates of each check say, and how long they stay informative; nothing of those that have none."""
+    said = [(0.0, 0.0)] * len(checks)
+    placed = [(n, check.lon, check.lat, check.accuracy_m) for n, check in enumerate(checks) if None not in (check.lon, check.lat)]
+    if placed:
+        _, lon, lat, accuracy = np.array(placed, dtype=np.float64).T
+        floor = likelihood.floor(np.zeros(len(placed), dtype=bool), policy)
+        sigma = likelihood.sigma(accuracy, floor, policy)
+        llr = likelihood.llr(fence, fence.distance(*plane.east_north(lon, lat)), sigma, floor, policy)
+        vague = np.where(np.isnan(accuracy), policy.accuracy_default_m, accuracy) > policy.accuracy_max_m
+        for (n, *_), own, covers_s in zip(placed, llr.tolist(), np.where(vague, 0.0, policy.horizon_still_s).tolist(), strict=True):
+            said[n] = (own, covers_s)
+    return said
 
 
 def _activity(scene: Scene, observed: Observed, kinds: frozenset[str]) -> Floats:
