@@ -144,7 +144,6 @@ class Session:
         """Sends (topic, epoch, payload) with QoS 1, in the background, each instead of an older one that still waits."""
         with self._lock:
             for topic, epoch, payload in receipts:
-                self._receipts.pop((topic, epoch), None)
                 self._receipts[topic, epoch] = payload
             while len(self._receipts) > RECEIPTS_MAX:
                 del self._receipts[next(iter(self._receipts))]
