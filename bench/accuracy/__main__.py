@@ -1,6 +1,7 @@
 """Scores the engine, and what it is compared with, on visits whose truth is known."""
 
 import argparse
+import importlib.util
 import os
 import sys
 import time
@@ -37,7 +38,9 @@ def main() -> None:
     worlds = tuple(chosen.worlds.split(","))
     methods = METHODS if chosen.methods == "all" else tuple(name for name in chosen.methods.split(",") if name)
     for name in methods:
-        baselines.method(name)  # What is missing is said before an hour has gone by.
+        baselines.method(name)  # What is missing is said before anything is computed.
+    if chosen.publish and importlib.util.find_spec("matplotlib") is None:
+        raise SystemExit("--publish needs matplotlib: uv sync --group bench")
     with (chosen.json or Path(os.devnull)).open("wb") as kept:
         rows = run.run(_tasks(chosen, seeds, worlds, methods, cheats=chosen.cheats), chosen.processes, kept.write)
     if chosen.publish:
