@@ -30,6 +30,7 @@ PERMITTED = frozenset(
 """Permissions with which a phone can report. Anything else that it names means that it cannot."""
 BELIEVED = 0.9
 """Home activity shows the worker where she is believed to be inside by at least this much."""
+AT_DOOR_S = 120.0
 GONE, STIRS_MIN = 0.05, 2
 """A home that stirs so often while she is believed to be away has somebody else in it, whose stirring shows nothing of her."""
 LIVE_S = 60.0
@@ -70,9 +71,7 @@ def cover(
 def covering(witness: Witness, presence: Curve, policy: Policy) -> Stretches:
     """All that credible and sufficient evidence covers."""
     good = witness.credible & witness.precise
-    on = presence.value(witness.activity) if len(witness.activity) else witness.activity
-    lived_in = np.count_nonzero(on < GONE) >= STIRS_MIN
-    stirred = [] if lived_in else witness.activity[on >= BELIEVED].tolist()
+    stirred = [] if _lived_in(witness, presence) else witness.activity[presence.value(witness.activity) >= BELIEVED].tolist()
     return union(
         [
             *covered(witness.fixes.at[good], witness.horizon[good]),
@@ -80,6 +79,13 @@ def covering(witness: Witness, presence: Curve, policy: Policy) -> Stretches:
             *((ms(at), ms(at + policy.horizon_home_s)) for at in stirred),
         ]
     )
+
+
+def _lived_in(witness: Witness, presence: Curve) -> bool:
+    """Whether somebody else moves about in the home: it stirs, doors aside, while the worker is not there, nor just was or will be."""
+    rooms = np.setdiff1d(witness.activity, witness.doors)
+    possible = np.maximum(presence.value(rooms - AT_DOOR_S), np.maximum(presence.value(rooms), presence.value(rooms + AT_DOOR_S)))
+    return bool(np.count_nonzero(possible < GONE) >= STIRS_MIN)
 
 
 def _assign(missing: Stretches, causes: list[tuple[Cause, Stretches]]) -> list[Gap]:

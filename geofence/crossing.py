@@ -32,6 +32,8 @@ from geofence.policy import Policy
 
 LEVELS = np.array([0.0, 0.01, 0.03, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.97, 0.99, 1.0])
 """Where the distribution function is kept."""
+NORMAL = np.array([-2.8, -2.33, -1.88, -1.645, -1.28, -0.84, -0.385, 0.0, 0.385, 0.84, 1.28, 1.645, 1.88, 2.33, 2.8])
+"""The points of a normal distribution at these levels; at the first and last, where it has next to nothing left."""
 STRAIGHT_M = 1e6
 WAYS = np.array(
     [
@@ -141,7 +143,9 @@ def arrival(
     mass = np.exp(log - log.max())
     mass = (1.0 - STRAY) * mass / mass.sum() + STRAY / GRID
     share = np.concatenate(([0.0], np.cumsum(mass[1:] + mass[:-1])))
-    return np.interp(LEVELS, share / share[-1], grid), LEVELS
+    at = np.interp(LEVELS, share / share[-1], grid)
+    middle = at[len(at) // 2]
+    return middle + np.sign(NORMAL) * np.hypot(at - middle, NORMAL * policy.crossing_blur_s), LEVELS
 
 
 def _log_likelihood(near: Track, grid: Floats, stayed: Habit, policy: Policy) -> Floats:

@@ -30,6 +30,8 @@ SIGNIFICANT_MODES = frozenset({"significant", "quiet", "manual"})
 
 COMPETING_M = 100.0
 """Sites further apart than this do not compete for one fix."""
+BOTH_95 = 1.62
+"""A two-dimensional error is within this many of its 68 % radii with 95 %."""
 AWHILE_S = 30.0
 """Who walks is further away after this than a phone errs in a street."""
 LEAN_MAX = 4.0
@@ -229,7 +231,8 @@ def _resting(fixes: Fixes, east: Floats, north: Floats, radius: Floats, policy: 
         stayed = np.ones(len(own), dtype=bool)
         for other in (before, after):
             way = np.hypot(east[own] - east[own[other]], north[own] - north[own[other]])
-            near = (way <= np.hypot(radius[own], radius[own[other]])) & (np.abs(at[other] - at) <= policy.horizon_still_s)
+            errors = BOTH_95 * np.hypot(radius[own], radius[own[other]])
+            near = (way <= errors) & (np.abs(at[other] - at) <= 2.0 * policy.horizon_still_s)
             stayed &= near & (other != here)
         resting[own] = stayed
     return resting

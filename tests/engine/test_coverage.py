@@ -59,12 +59,13 @@ statuses = st.lists(
 
 
 def rested(fix: tuple[int, float, float, float, bool], made: list[tuple[int, float, float, float, bool]]) -> bool:
-    """Whether the fixes before and after it, within five minutes, say that it was made where they were: its speed is noise."""
+    """Whether the fixes before and after it, within ten minutes, say that it was made where they were: its speed is noise."""
     before, after = [other for other in made if other[0] < fix[0]], [other for other in made if other[0] > fix[0]]
     if not before or not after:
         return False
     near = [
-        abs(other[0] - fix[0]) <= 300 and abs(other[1] - fix[1]) <= np.hypot(other[2], fix[2]) for other in (before[-1], after[0])
+        abs(other[0] - fix[0]) <= 600 and abs(other[1] - fix[1]) <= 1.62 * np.hypot(other[2], fix[2])
+        for other in (before[-1], after[0])
     ]
     return all(near)
 
@@ -79,7 +80,8 @@ def test_every_second_is_seen_or_has_the_first_cause_that_applies(
     """
     made = sorted(report for report in made if report[0] <= now)
     at, east, radius, speed, mock = (np.array(column) for column in (zip(*made, strict=True) if made else [[], [], [], [], []]))
-    of = fixes(at, east, np.zeros(len(at)), radius.astype(float), speed_mps=speed.astype(float), mock=mock.astype(bool))
+    wander = 5.0 * np.sin(7.0 * np.arange(len(at)))  # or else the engine thinks that the positions were made up
+    of = fixes(at, east, wander, radius.astype(float), speed_mps=speed.astype(float), mock=mock.astype(bool))
     told = tuple(
         Status(source="w-1", at=START + s, received_at=START + s, identity=k, state=state, permission=permission, power_save=saving)
         for k, (s, state, permission, saving) in enumerate(sorted(said))
@@ -201,7 +203,7 @@ def test_motion_covers_only_while_the_worker_is_believed_inside() -> None:
 
 
 def test_a_phone_that_says_that_it_reports_only_changes_is_believed_longer() -> None:
-    told = fixes(np.array([0.0, 1000.0, 2000.0, 3000.0]), np.zeros(4), np.zeros(4), 20.0)
+    told = fixes(np.array([0.0, 1000.0, 2000.0, 3000.0]), np.array([0.0, 7.0, -5.0, 3.0]), np.array([4.0, -6.0, 2.0, 8.0]), 20.0)
     sparse = judge(HOME, seen(told), POLICY, START + 9e4)
     quiet = judge(HOME, seen(replace(told, mode=("significant",) * 4)), POLICY, START + 9e4)
     assert quiet.monitored_s > 2.5 * sparse.monitored_s
