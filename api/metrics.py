@@ -6,7 +6,7 @@ The other programs serve no HTTP. They leave their counts in the `state` of thei
 - an object of numbers becomes one series a member, with the label `reason`, `quantile` or `of`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -62,22 +62,26 @@ class Timing:
             self._metrics.latency.labels(scope["method"], route, str(status)).observe(perf_counter() - began)
 
 
-def expose(metrics: Metrics, hub: Hub, programs: Sequence[ProgramRow] | None) -> bytes:
+def expose(metrics: Metrics, hub: Hub, programs: Sequence[ProgramRow] | None, rejects_open: Mapping[str, int]) -> bytes:
     """All of it. Without a database the programs are left out, and `sitewatch_database_up` says why."""
     others = CollectorRegistry()
-    others.register(_Others(hub, programs))
+    others.register(_Others(hub, programs, rejects_open))
     return generate_latest(metrics.registry) + generate_latest(others)
 
 
 class _Others:
-    def __init__(self, hub: Hub, programs: Sequence[ProgramRow] | None) -> None:
-        self._hub, self._programs = hub, programs
+    def __init__(self, hub: Hub, programs: Sequence[ProgramRow] | None, rejects_open: Mapping[str, int]) -> None:
+        self._hub, self._programs, self._rejects_open = hub, programs, rejects_open
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("sitewatch_database_up", "Whether the database answers", 0 if self._programs is None else 1)
         yield GaugeMetricFamily("sitewatch_api_stream_readers", "Clients of the live stream", self._hub.readers)
         yield CounterMetricFamily("sitewatch_api_stream_batches", "Batches sent to the live stream", self._hub.batches_total)
         yield CounterMetricFamily("sitewatch_api_stream_sent_away", "Clients that were too slow", self._hub.sent_away_total)
+        waiting = GaugeMetricFamily("sitewatch_rejects_open", "Rejects that nobody has mended", labels=["reason"])
+        for reason, count in self._rejects_open.items():
+            waiting.add_metric([reason], count)
+        yield waiting
         yield from _programs(self._programs or ())
 
 

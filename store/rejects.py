@@ -29,7 +29,7 @@ DETAIL_MAX = 500
 """Characters of an explanation that are kept: a sender decides how long the words in it are."""
 WANT_MAX = 10_000
 """Rejects that one wish covers; who has more of them says it again."""
-COUNTED_MAX = 10_000
+COUNTED_MAX = 1_000
 """Open rejects of a reason that are counted: beyond it, the number says nothing more to anybody."""
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from api import pages
 from api.settings import Settings
+from store import rejects
+from store.rejects import Reason, Reject
 from tests.api import world
 from tests.api.conftest import Serve
 
@@ -49,6 +51,36 @@ def test_metrics_show_what_the_other_programs_counted(planned: httpx.Client, con
         'sitewatch_api_request_seconds_count{method="PUT",route="/v1/sites/{id}",status="201"} 1.0',
     ):
         assert line in lines, line
+
+
+def test_readiness_tells_how_evidence_flows(client: httpx.Client, connection: psycopg.Connection) -> None:
+    at = 1_795_312_800.25
+    figures = {"connected_at": at - 60, "last_message_at": at, "received_per_s": 12.5, "lag_s": 0.1, "queue_depth": 3}
+    world.beat(connection, {"ingest:old": {"connected": True}}, ago_s=60)
+    world.beat(connection, {"ingest": {"connected": True, "rejected_total": {"no_key": 2}, **figures}})
+    for number in range(3):
+        rejects.write(
+            connection, [Reject(received_at=at, topic=f"t/{number}", payload=b"x", reason=Reason.NO_KEY, detail="no key")]
+        )
+    connection.execute("update rejects set replayed_at = now() where topic = 't/1'")
+    told = client.get("/readyz").json()
+    ingest, old, verify = told["programs"]
+    assert (ingest["name"], ingest["state"], ingest["connected"], ingest["rejected"]) == ("ingest", "ok", True, {"no_key": 2})
+    assert (ingest["connected_at"], ingest["last_message_at"]) == ("2026-11-22T01:59:00.250Z", "2026-11-22T02:00:00.250Z")
+    assert (ingest["received_per_s"], ingest["lag_s"], ingest["queue_depth"]) == (12.5, 0.1, 3)
+    assert (old["state"], old["last_message_at"], old["rejected"]) == ("silent", None, {})
+    assert (verify["lag_s"], verify["connected"]) == (0.25, None)
+    assert told["rejects_open"] == {"no_key": 2}
+    assert 'sitewatch_rejects_open{reason="no_key"} 2.0' in client.get("/metrics").text
+
+
+def test_open_rejects_are_counted_only_as_far_as_anybody_cares(client: httpx.Client, connection: psycopg.Connection) -> None:
+    connection.execute(
+        """insert into rejects (received_at, topic, payload, reason)
+           select now(), n::text, '', 'malformed' from generate_series(1, %s) n""",
+        [rejects.COUNTED_MAX + 5],
+    )
+    assert client.get("/readyz").json()["rejects_open"] == {"malformed": rejects.COUNTED_MAX}
 
 
 def test_a_series_is_a_route_and_not_an_id(client: httpx.Client) -> None:

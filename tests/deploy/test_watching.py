@@ -45,7 +45,7 @@ def shown() -> set[str]:
     rows = [ProgramRow(name=name, beat_at=now, started_at=now, silent_s=0.0, state=state) for name, state in states.items()]
     measured = metrics.Metrics()
     measured.latency.labels("GET", "/v1/visits", "200").observe(0.1)
-    text = metrics.expose(measured, Hub("nobody connects", 1, 1), rows).decode()
+    text = metrics.expose(measured, Hub("nobody connects", 1, 1), rows, {"no_key": 1}).decode()
     return {re.match(r"[a-z0-9_]+", line)[0] for line in text.splitlines() if line and line[0] != "#"}  # type: ignore[index]
 
 
@@ -100,6 +100,24 @@ def test_prometheus_takes_the_rules_and_the_configuration() -> None:
         timeout=60,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_rules_ring_when_they_should_and_not_before() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        missing.skip("promtool", "apt-get install prometheus", promised_in_ci=False)
+    cases = RULES.parent / "rules_test.yml"
+    checked = subprocess.run([promtool, "test", "rules", str(cases)], capture_output=True, text=True, check=False, timeout=60)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_every_alert_has_a_case_in_which_it_rings_and_all_series_one_in_which_none_does() -> None:
+    well, *bad = yaml.safe_load((RULES.parent / "rules_test.yml").read_text())["tests"]
+    assert [told["exp_samples"] for told in well["promql_expr_test"]] == [[]]
+    given = {name for told in well["input_series"] for name in series(told["series"])}
+    assert {name for rule in rules() for name in series(rule["expr"])} <= given, "nobody says when these do not ring"
+    expected = [sample["labels"] for case in bad for told in case["promql_expr_test"] for sample in told["exp_samples"]]
+    assert expected == [f'{{alertname="{rule["alert"]}"}}' for rule in rules()]
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
