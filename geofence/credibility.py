@@ -7,7 +7,7 @@ nor contradict a visit alone. All reasons that apply are collected, as bits of o
 |---|---|
 | mock | was marked by the phone as coming from a mock provider |
 | teleport | lies where nobody could have come from, or gone on from (`teleport`) |
-| frozen | repeats its neighbours' coordinates to the decimetre for many fixes and minutes; receivers are noisy, files are not |
+| frozen | trembles less than any receiver, or not at all, for ten minutes |
 | stale_ping | repeats an old position with a new time: by its own word, or to the last digit after it was elsewhere |
 | clock_skew | carries a wrong time: from the future of the moment we got it, or steadily long before it |
 | impossible_accuracy | claims a radius no phone reaches |
@@ -56,10 +56,13 @@ CLOCK_JITTER_S = 30.0
 """By how much the delay of a live phone varies: an ordinary mobile network, and not a queue."""
 CLOCK_INTERVALS = 3.0
 """A phone that sends with each report the one before is late by one interval, and by more when a message is lost."""
+FROZEN_SPREAD = 3.0
+"""A run of frozen fixes extends no further than so many times what one may tremble, or it crept somewhere."""
 SMOOTH_M = 0.1
 """Off the line between its neighbours by less than this: the noise of any receiver that moves is tens of times larger."""
+SMOOTH_FIXES = 10
 SMOOTH_S = 1200.0
-"""And for so long: a few minutes of it may be a motorway, or a phone that fills a gap between two fixes with a line."""
+"""So many fixes and for so long: a few minutes of it may be a motorway, or a phone that fills a gap with a line."""
 DATUM_STAY_S = 600.0
 """A stay at the shifted place must last this long to be one: a site has six such places around it, and a walk may lead past."""
 DATUM_NEAR_M = (30.0, 75.0)
@@ -123,32 +126,40 @@ def _flag_track(mask: Ints, fixes: Fixes, own: Ints, policy: Policy) -> None:
     """The flags that follow from how the fixes of one phone lie to each other."""
     at, accuracy_m = fixes.at[own], fixes.accuracy_m[own]
     east, north = _metres(fixes, own)
+    step = np.hypot(np.diff(east), np.diff(north))
     # A cell's position is the tower's, and the same each time: only what claims to be precise can be too still to be true.
     precise = ~(accuracy_m > policy.accuracy_max_m)
-    frozen = _frozen(at, east, north, policy) & precise
+    frozen = _frozen(at, east, north, step, policy) & precise
     mask[own[frozen]] |= FROZEN
-    mask[own[_smooth(at, east, north, policy) & precise & ~frozen]] |= JITTER_FREE
-    stale = _stale(fixes, own, east, north) & precise & ~frozen
+    mask[own[_smooth(at, east, north, step, policy) & precise & ~frozen]] |= JITTER_FREE
+    stale = _stale(fixes, own, step) & precise & ~frozen
     mask[own[stale]] |= STALE_PING
-    real = ~frozen & ~stale
-    if real.sum() > 1:
-        told = teleported(at[real], east[real], north[real], accuracy_m[real], policy)
-        mask[own[real][told]] |= TELEPORT
+    real = np.flatnonzero(~frozen & ~stale)
+    if len(real) > 1:
+        mask[own[real[teleported(at[real], east[real], north[real], accuracy_m[real], policy)]]] |= TELEPORT
 
 
 def _metres(fixes: Fixes, own: Ints) -> tuple[Floats, Floats]:
     """Metres about the first fix: only differences are used."""
     lon, lat = fixes.lon[own], fixes.lat[own]
     metres = np.radians(1.0) * EARTH_M
-    turn = (lon - lon[0] + 180.0) % 360.0 - 180.0
+    turn = lon - lon[0]
+    if np.abs(turn).max() > 180.0:
+        turn = (turn + 180.0) % 360.0 - 180.0
     return turn * metres * np.cos(np.radians(lat)), (lat - lat[0]) * metres
 
 
-def _frozen(at: Floats, east: Floats, north: Floats, policy: Policy) -> Bools:
-    return _long_runs(at, np.hypot(np.diff(east), np.diff(north)) <= policy.frozen_m, policy.frozen_fixes, policy.frozen_s)
+def _frozen(at: Floats, east: Floats, north: Floats, step: Floats, policy: Policy) -> Bools:
+    """Fixes that hardly tremble, neither from one to the next nor all together."""
+    still = step <= policy.frozen_m
+    frozen = _long_runs(at, still, policy.frozen_fixes, policy.frozen_s)
+    for run in _runs(still) if frozen.any() else []:
+        if max(np.ptp(east[run]), np.ptp(north[run])) > FROZEN_SPREAD * policy.frozen_m:
+            frozen[run] = False
+    return frozen
 
 
-def _smooth(at: Floats, east: Floats, north: Floats, policy: Policy) -> Bools:
+def _smooth(at: Floats, east: Floats, north: Floats, step: Floats, policy: Policy) -> Bools:
     """Fixes on a line at one speed: each lies where its neighbours say that it must, and they go somewhere."""
     if len(at) < 3:
         return np.zeros(len(at), dtype=bool)
@@ -156,27 +167,37 @@ def _smooth(at: Floats, east: Floats, north: Floats, policy: Policy) -> Bools:
     off = np.hypot(
         east[1:-1] - east[:-2] - share * (east[2:] - east[:-2]), north[1:-1] - north[:-2] - share * (north[2:] - north[:-2])
     )
-    moves = np.hypot(np.diff(east), np.diff(north)) > policy.frozen_m
+    moves = step > policy.frozen_m
     between = (off <= SMOOTH_M) & moves[:-1] & moves[1:]
     # A step belongs to the line if the fix at either of its ends lies on it.
     steps = np.concatenate((between, [False])) | np.concatenate(([False], between))
-    return _long_runs(at, steps, policy.frozen_fixes, SMOOTH_S)
+    return _long_runs(at, steps, SMOOTH_FIXES, SMOOTH_S)
 
 
 def _long_runs(at: Floats, joined: Bools, fixes_min: int, span_s: float) -> Bools:
     """The fixes in runs of joined steps that are long enough, in fixes and in time, to be no coincidence."""
+    if np.count_nonzero(joined) < fixes_min - 1:
+        return np.zeros(len(at), dtype=bool)
     run = np.concatenate(([0], np.cumsum(~joined)))
     first = np.searchsorted(run, run, side="left")
     last = np.searchsorted(run, run, side="right") - 1
     return (last - first + 1 >= fixes_min) & (at[last] - at[first] >= span_s)
 
 
-def _stale(fixes: Fixes, own: Ints, east: Floats, north: Floats) -> Bools:
+def _runs(joined: Bools) -> list[slice]:
+    """The fixes of each run of joined steps."""
+    edges = np.flatnonzero(np.diff(joined, prepend=False, append=False)).tolist()
+    return [slice(first, end + 1) for first, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _stale(fixes: Fixes, own: Ints, step: Floats) -> Bools:
     """Fixes that jump back to an earlier one of their phone and equal it in every number: the phone's cache, and not a receiver."""
     stale = np.zeros(len(own), dtype=bool)
+    back = np.flatnonzero(step > REPEAT_M) + 1
+    if not len(back):
+        return stale
     numbers = np.column_stack((fixes.lon[own], fixes.lat[own], fixes.accuracy_m[own], fixes.altitude_m[own]))
-    back = np.flatnonzero((np.hypot(np.diff(east), np.diff(north)) > REPEAT_M) & ~np.isnan(numbers[1:]).any(axis=1)) + 1
-    for i in back.tolist():
+    for i in back[~np.isnan(numbers[back]).any(axis=1)].tolist():
         if not stale[i] and (numbers[:i] == numbers[i]).all(axis=1).any():
             other = (numbers[i:] != numbers[i]).any(axis=1)
             stale[i : i + int(np.argmax(other)) if other.any() else len(own)] = True

@@ -180,7 +180,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Coordinates that move by no more than this from fix to fix are frozen: an honest phone indoors wanders by 2 m rms and more
     [GeoLife; bench/accuracy], and who makes positions up lets them tremble by centimetres.
     """
-    frozen_fixes: int = 3
+    frozen_fixes: int = 5
     """So many frozen fixes in a row are no coincidence, if they last."""
     frozen_s: float = 600.0
     """And only over this time: some phones repeat their last answer for minutes while they are still."""

@@ -9,19 +9,32 @@ Impossible steps cut a track into stretches, each of which fits itself. Then, in
    anywhere: who was carried to a place by a jump has no way there, and who walked has. Both, if neither has: nobody knows which was
    true.
 
+Apart from that, leaps: she stood still before a step and after it, and nobody gets from one door to another so far away in the
+time, with a vehicle to get into and out of. One leap may be a fault of a receiver, or of a clock. A stretch that was leapt into and
+out of goes, however honest it looks otherwise: so does who switches to a made-up position for the time of a visit.
+
 A track that jumps more than `STRETCHES_MAX` times is no track: none of its brief stretches is believed.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
-from geofence.evidence import Bools, Floats
+from geofence.evidence import Bools, Floats, Ints
 from geofence.likelihood import RAYLEIGH_68
 from geofence.policy import Policy
 
 TRAVEL_M = 250.0
 """A stretch of track that extends this far shows a way, and not only the noise about one place."""
+LEAP_M = 100.0
+LEAP_MPS = 8.0
+"""From door to door nobody gets further than this, and this for every second: a bicycle at full speed, a car that must be unlocked,
+started and parked."""
+LEAP_S = 300.0
+"""In a longer step there is time for a fast road."""
+STILL_M = 60.0
+"""A step shorter than this and than its errors is that of somebody who stands still."""
 FAULTS_MAX = 4
 """So many brief stretches in a row may be faults that have nothing to do with each other."""
 STRETCHES_MAX = 60
@@ -34,11 +47,29 @@ Stretch = tuple[int, int]
 def teleported(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, policy: Policy) -> Bools:
     """Which fixes of one phone, in the order of time and in metres about any place, are where nobody could have been."""
     error = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m) * (2.0 / RAYLEIGH_68)
-    told = np.zeros(len(at), dtype=bool)
-    way = np.hypot(np.diff(east), np.diff(north)) - error[:-1] - error[1:]
-    jumps = np.flatnonzero(way > policy.teleport_mps * (np.diff(at) + 1.0))
-    if not len(jumps):
+    step, took, blur = np.hypot(np.diff(east), np.diff(north)), np.diff(at), error[:-1] + error[1:]
+    told = _leapt(step, took, blur)
+    jumps = np.flatnonzero(step - blur > policy.teleport_mps * (took + 1.0))
+    if len(jumps):
+        told |= _impossible(jumps, at, east, north, error, policy)
+    return told
+
+
+def _leapt(step: Floats, took: Floats, blur: Floats) -> Bools:
+    """What lies between two steps from one place where she stood to another that nobody could have made in the time."""
+    told = np.zeros(len(step) + 1, dtype=bool)
+    far = (step - blur > LEAP_M + LEAP_MPS * took) & (took <= LEAP_S)
+    if np.count_nonzero(far) < 2:
         return told
+    stood = np.concatenate(([False], (step <= np.minimum(blur, STILL_M)) & (took <= LEAP_S), [False]))
+    for first, last in pairwise(np.flatnonzero(far & stood[:-2] & stood[2:]).tolist()):
+        told[first + 1 : last + 1] = True
+    return told
+
+
+def _impossible(jumps: Ints, at: Floats, east: Floats, north: Floats, error: Floats, policy: Policy) -> Bools:
+    """Of the stretches between impossible steps, those that are not to be believed."""
+    told = np.zeros(len(at), dtype=bool)
     first, last = [0, *(jumps + 1).tolist()], [*jumps.tolist(), len(at) - 1]
     stretches: list[Stretch] = list(zip(first, last, strict=True))
 

@@ -34,7 +34,7 @@ def test_an_honest_track_has_no_flags(seed: int, every: float, sigma: float) -> 
 
 
 @bounded
-@given(st.lists(st.tuples(st.sampled_from([0.0, 0.05, 40.0]), st.sampled_from([30, 60, 200])), min_size=2, max_size=40))
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.05, 0.2, 40.0]), st.sampled_from([30, 60, 200])), min_size=2, max_size=40))
 def test_frozen_is_a_long_run_of_repeats_by_the_slow_definition(steps: list[tuple[float, int]]) -> None:
     east = np.cumsum([step for step, _ in steps])
     at = np.cumsum([gap for _, gap in steps]).astype(float)
@@ -45,8 +45,17 @@ def test_frozen_is_a_long_run_of_repeats_by_the_slow_definition(steps: list[tupl
             first -= 1
         while last + 1 < len(at) and steps[last + 1][0] <= POLICY.frozen_m:
             last += 1
-        slow[i] = last - first + 1 >= POLICY.frozen_fixes and at[last] - at[first] >= POLICY.frozen_s
+        crept = east[last] - east[first] > 3.0 * POLICY.frozen_m
+        slow[i] = last - first + 1 >= POLICY.frozen_fixes and at[last] - at[first] >= POLICY.frozen_s and not crept
     assert flagged(fixes(at, east, 0.0 * at), "frozen").tolist() == slow.tolist()
+
+
+def test_a_position_that_trembles_by_centimetres_is_made_up_at_any_interval() -> None:
+    for every_s in (10.0, 60.0, 300.0):
+        at = np.arange(0.0, 3600.0, every_s)
+        rng = np.random.default_rng(2)
+        assert flagged(fixes(at, errors(rng, at, 0.05), errors(rng, at, 0.05), 5.0), "frozen").all(), every_s
+        assert not flagged(fixes(at, errors(rng, at, 3.0), errors(rng, at, 3.0), 5.0), "frozen").any(), every_s
 
 
 def test_a_cells_position_repeats_by_nature() -> None:

@@ -71,3 +71,23 @@ def test_a_phone_that_is_everywhere_at_once_is_nowhere() -> None:
     at, east, north = stay(4 * STRETCHES_MAX, 10.0)
     east[::2] += 50_000.0
     assert len(told(at, east, north)) == len(at)
+
+
+def test_who_stands_at_one_door_and_a_minute_later_at_another_a_kilometre_away_never_went() -> None:
+    """A made-up hour at a home, with the noise of a receiver, in an honest hour and a half at a place nearby."""
+    for every_s, away in ((10.0, 400.0), (60.0, 1000.0)):
+        at, east, north = stay(int(5400 / every_s), every_s)
+        there = (at >= 900) & (at < 4500)
+        east[there] += away
+        assert told(at, east, north) == there.nonzero()[0].tolist(), every_s
+
+
+def test_a_bus_a_lift_and_a_drive_between_two_reports_are_no_leaps() -> None:
+    for every_s, way in ((10.0, 150.0), (60.0, 400.0), (300.0, 2200.0), (600.0, 15_000.0)):
+        at, east, north = stay(60, every_s)
+        east[30:] += way
+        assert told(at, east, north) == [], every_s
+    at = np.arange(0.0, 3600.0, 60.0)
+    driving = np.clip((at - 600.0) * 15.0, 0.0, 20_000.0)
+    rng = np.random.default_rng(1)
+    assert told(at, driving + rng.normal(0, 8, len(at)), rng.normal(0, 8, len(at))) == []
