@@ -233,4 +233,4 @@ def test_a_running_visit_is_judged_at_a_bounded_rate(world: World) -> None:
     for now in range(int(NINE), int(NINE) + 120):
         world.send(stay("anna", 0, now, now + 1, every_s=1.0))
         judged += world.verify(float(now))
-    assert 5 <= judged <= 8, "once every 20 s, and not once a second"
+    assert 1 <= judged <= 6, "once every 20 s at most, and not once a second"

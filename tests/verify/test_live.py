@@ -1,0 +1,180 @@
+"""The live view: few judgements, and nothing of what a desk or an auditor sees is different for it."""
+
+import random
+from collections.abc import Iterator
+from itertools import chain
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from geofence.evidence import Evidence, Fix
+from sitewatch import replay, verify
+from sitewatch.memory import Memory
+from store import positions
+from tests.verify.test_replay import contents
+from tests.verify.world import AT_ONCE, NINE, TEN, World, check, served, status, stay, walk
+
+TICK_S = 60.0
+
+
+def played(world: World, reports: list[Evidence], until: float, start: float = NINE - 900) -> Iterator[float]:
+    """Sends each report when it comes, and runs verify once in each tick; yields the time after it."""
+    world.verify(start)
+    waiting = sorted(reports, key=lambda report: (report.received_at, report.source, report.identity))
+    now = start
+    while now < until:
+        now += TICK_S
+        ripe = [report for report in waiting if report.received_at <= now]
+        waiting = waiting[len(ripe) :]
+        if ripe:
+            world.send(ripe)
+        world.verify(now)
+        yield now
+
+
+def test_an_arrival_is_told_at_once_and_a_calm_visit_is_left_alone(world: World) -> None:
+    world.visit("v1", world.worker("anna"), world.site(0), NINE, TEN + 3600)
+    came_at, looks = NINE + 300, 0
+    reports = [*walk("anna", 1500, 0, NINE - 900, came_at, every_s=10.0), *stay("anna", 0, came_at, TEN + 3600, every_s=10.0)]
+    told_at = None
+    judge = verify.judging.judge
+
+    def counted(*arguments: object) -> object:
+        nonlocal looks
+        looks += 1
+        return judge(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify.judging, "judge", counted)
+        for now in played(world, reports, TEN + 900):
+            if told_at is None and world.rows("select presence from positions") == [("on",)]:
+                told_at = now
+    assert told_at is not None
+    assert told_at - came_at <= 2 * TICK_S, "a tick to hear of it, and one to be sure"
+    assert 15 <= looks <= 35, "every tick it would be a hundred"
+
+
+def test_every_look_between_is_what_a_replay_of_that_moment_gives(world: World) -> None:
+    """Two phones of one worker, mock fixes, jumps, late fixes, statuses, checks, a frozen phone: positions are always right."""
+    draw = random.Random(5)
+    world.worker("anna", owntracks="anna/tablet"), world.worker("bert"), world.worker("cleo")
+    world.visit("v1", "anna", world.site(0)), world.visit("v2", "bert", world.site(70))
+    reports = [*served("anna", 0), *served("bert", 70), *stay("owntracks:anna/tablet", 0, NINE, NINE + 900)]
+    frozen = [replace(fix, lon=116.45, lat=39.95) for fix in stay("cleo", 900) if isinstance(fix, Fix)]
+    reports = [_troubled(report, draw) for report in [*reports, *frozen]]
+    reports += [check("anna", "in", NINE + 5), status("anna", "online", NINE - 900), status("bert", "online", NINE - 900)]
+    reports += [status("bert", "offline", NINE - 900, received_at=NINE + 600), status("bert", "online", NINE + 1200)]
+    moved: list[str] = []
+    move = positions.move
+
+    def counted(connection: psycopg.Connection, moves: list[positions.Move]) -> dict[str, str]:
+        done = move(connection, moves)
+        moved.extend(done)
+        return done
+
+    compared = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(positions, "move", counted)
+        for now in played(world, reports, TEN + 1200):
+            if draw.random() < 0.15:
+                compared += 1
+                assert _refreshed(world, now) == world.rows("select * from positions order by worker"), now
+    assert compared > 10
+    assert len(moved) > 100, "a short way that nobody took proves nothing"
+    world.verify_all(TEN + 9000)
+    live = contents(world)
+    replay.rebuild(world.verifier, TEN + 9000)
+    assert contents(world) == live
+
+
+def _troubled(report: Evidence, draw: random.Random) -> Evidence:
+    if not isinstance(report, Fix):
+        return report
+    if draw.random() < 0.01:
+        return replace(report, mock=True)
+    if draw.random() < 0.01:
+        return replace(report, lon=report.lon + 0.5)
+    if draw.random() < 0.03:
+        return replace(report, received_at=report.received_at + draw.uniform(60, 1500))
+    return report
+
+
+def _refreshed(world: World, now: float) -> list[tuple[object, ...]]:
+    """The rows as they are when they are made anew, which is then undone."""
+    with world.connection.transaction(force_rollback=True):
+        workers = positions.everybody(world.connection)
+        positions.forget(world.connection, workers)
+        positions.refresh(world.connection, workers, now)
+        return world.rows("select * from positions order by worker")
+
+
+def test_a_memory_that_is_lost_at_any_moment_changes_no_answer(world: World) -> None:
+    world.worker("anna"), world.worker("bert")
+    world.visit("v1", "anna", world.site(0)), world.visit("v2", "bert", world.site(70))
+    draw, lost = random.Random(3), 0
+    for now in played(world, [*served("anna", 0), *served("bert", 70)], TEN + 1200):
+        if draw.random() < 0.2:
+            # As after kill -9: whoever takes over remembers nothing, and asks for all that is open.
+            world.memory, lost = Memory(), lost + 1
+            world.verify_all(now)
+    assert lost > 10
+    world.verify(TEN + 9000)
+    live = contents(world)
+    replay.rebuild(world.verifier, TEN + 9000)
+    assert contents(world) == live
+    assert world.rows("select visit, verdict from outcomes order by 1") == [("v1", "verified"), ("v2", "verified")]
+
+
+def test_who_does_not_come_is_late_on_time_whoever_is_silent(world: World) -> None:
+    world.worker("anna"), world.worker("bert"), world.site(0), world.site(70)
+    world.visit("v1", "anna", "s0"), world.visit("v2", "bert", "s70")
+    late: dict[str, float] = {}
+    for now in played(world, stay("anna", 5000, NINE - 900, TEN), NINE + 900):
+        for (visit,) in world.rows("select visit from alerts where kind = 'late' and not cleared"):
+            late.setdefault(visit, now)
+    assert late == {"v1": NINE + 600, "v2": NINE + 600}
+
+
+def test_a_phone_that_falls_silent_is_told_of_and_so_is_its_return(world: World) -> None:
+    world.visit("v1", world.worker("anna"), world.site(0))
+    reports = [*stay("anna", 0, NINE - 600, NINE + 900, every_s=10.0), *stay("anna", 0, NINE + 1800, TEN, every_s=10.0)]
+    gap_at = healed_at = None
+    for now in played(world, reports, NINE + 2100):
+        gaps = world.rows("select extract(epoch from start_at)::float8, extract(epoch from end_at)::float8 from gaps")
+        gap_at = gap_at or (now if gaps else None)
+        healed_at = healed_at or (now if gaps and gaps[-1][1] < now - 2 * TICK_S else None)
+    assert gap_at is not None
+    assert healed_at is not None
+    assert gap_at - (NINE + 900) <= 300.0 + 2 * TICK_S, "as long as a fix lasts, and two ticks"
+    assert healed_at - (NINE + 1800) <= 3 * TICK_S
+
+
+def test_a_check_in_is_not_waited_for_longer_than_a_turn(world: World) -> None:
+    world.visit("v1", world.worker("anna"), world.site(0))
+    now = list(played(world, stay("anna", 0, NINE - 600, NINE + 1200, every_s=10.0), NINE + 600))[-1]
+    world.send([check("anna", "in", now, visit="v1")])
+    world.verify(now + 1)
+    world.verify(now + 21)
+    assert world.outcome("v1").evidence.checks == 1
+
+
+def test_fixes_of_a_visit_that_nobody_remembers_are_judged_anyway(world: World) -> None:
+    """Without a memory, as in the first cycle of a new process, the search in the database finds the visit."""
+    world.visit("v1", world.worker("anna"), world.site(0))
+    world.verify(NINE + 600)
+    world.send(stay("anna", 0, NINE - 300, NINE + 600, every_s=10.0))
+    judged = verify.cycle(world.verifier, NINE + 601, AT_ONCE, Memory()).judged
+    assert judged == 1
+    assert world.rows("select presence from positions") == [("on",)]
+
+
+def test_a_flood_of_late_fixes_is_judged_at_a_bounded_rate(world: World) -> None:
+    world.visit("v1", world.worker("anna"), world.site(0))
+    outbox = stay("anna", 0, NINE - 300, NINE + 1800, every_s=2.0)
+    world.verify(NINE + 1800)
+    judged = 0
+    for second in range(60):
+        world.send(chain.from_iterable([outbox[second * 15 : second * 15 + 15]]))
+        judged += world.verify(NINE + 1801 + second)
+    assert 3 <= judged <= 5, "once every 20 s, and not once a second"
