@@ -24,6 +24,7 @@ from geofence.evidence import Bools, Fixes, Floats, Ints
 from geofence.likelihood import RAYLEIGH_68
 from geofence.plane import EARTH_M
 from geofence.policy import Policy
+from geofence.teleport import LEAP_M, LEAP_MPS, LEAP_S
 
 MARGIN = 0.9
 """Distances here are taken from fix to fix and there from the window's first: near a bound they could disagree."""
@@ -75,7 +76,7 @@ def phone(fixes: Fixes, mask: Ints, policy: Policy) -> Phones:
     made["before_at"], made["before_lon"], made["before_lat"] = fixes.at[before], fixes.lon[before], fixes.lat[before]
     one, two = slice(None, -1), slice(1, None)
     way = _way(fixes.lon[one], fixes.lat[one], fixes.lon[two], fixes.lat[two])
-    moved = np.flatnonzero(way > MOVED_M)
+    moved = np.flatnonzero(way > max(MOVED_M, 3.0 * policy.frozen_m))
     made["moved_at"] = fixes.at[moved[-1] + 1] if len(moved) else fixes.at[0]
     rough = _off(*(_track(fixes, part) for part in (slice(None, -2), slice(1, -1), slice(2, None)))) > ROUGH_M
     both = np.flatnonzero(rough[1:] & rough[:-1])
@@ -95,7 +96,7 @@ def step(phones: Phones, steps: Steps, policy: Policy) -> Phones:
     rough = (
         _off((phones["before_at"], phones["before_lon"], phones["before_lat"]), last, (steps.at, steps.lon, steps.lat)) > ROUGH_M
     )
-    after["moved_at"] = np.where(way > MOVED_M, steps.at, phones["moved_at"])
+    after["moved_at"] = np.where(way > max(MOVED_M, 3.0 * policy.frozen_m), steps.at, phones["moved_at"])
     after["rough_at"] = np.where(rough & phones["rough"], phones["at"], phones["rough_at"])
     after["rough"] = rough
     far = (way > REPEAT_M * MARGIN) & ~np.isnan(steps.altitude_m) & ~np.isnan(steps.accuracy_m)
@@ -134,7 +135,10 @@ def _off(one: Track, middle: Track, two: Track) -> Floats:
 
 
 def _reachable(at: Floats, accuracy_m: Floats, to_at: Floats, to_accuracy_m: Floats, way: Floats, policy: Policy) -> Bools:
-    """As `teleport` has it, with a margin."""
-    error = [np.where(np.isnan(a), policy.accuracy_default_m, a) * (2.0 / RAYLEIGH_68) for a in (accuracy_m, to_accuracy_m)]
-    near: Bools = way - error[0] - error[1] <= MARGIN * policy.teleport_mps * (to_at - at + 1.0)
+    """As `teleport` has it, with a margin, and whether or not she stood still before and after."""
+    blur = [np.where(np.isnan(a), policy.accuracy_default_m, a) * (2.0 / RAYLEIGH_68) for a in (accuracy_m, to_accuracy_m)]
+    took = to_at - at
+    far = policy.teleport_mps * (took + 1.0)
+    far = np.where(took <= LEAP_S, np.minimum(far, LEAP_M + LEAP_MPS * took), far)
+    near: Bools = way - blur[0] - blur[1] <= MARGIN * far
     return near
