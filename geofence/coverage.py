@@ -82,7 +82,7 @@ def covering(witness: Witness, presence: Curve, policy: Policy) -> Stretches:
 
 
 def _lived_in(witness: Witness, presence: Curve) -> bool:
-    """Whether somebody else moves about in the home: it stirs, doors aside, while the worker is not there, nor just was or will be."""
+    """Whether somebody else moves about in the home: it stirs, doors aside, while she is not there, nor just was or will be."""
     rooms = np.setdiff1d(witness.activity, witness.doors)
     possible = np.maximum(presence.value(rooms - AT_DOOR_S), np.maximum(presence.value(rooms), presence.value(rooms + AT_DOOR_S)))
     return bool(np.count_nonzero(possible < GONE) >= STIRS_MIN)

@@ -42,11 +42,13 @@ class Posterior(Struct, frozen=True, eq=False):
 
     curve: Curve
     likely: Curve
-    """P(on site) given that the stays which are likelier than not to have been here were here: their ends are read off this one."""
+    """P(on site) given that the stays which are likelier than not to have been here were here: their ends, and the best seconds,
+    are read off this one.
+    """
     stays: tuple[Run, ...]
     """Where the chain alone believes in on site."""
     sureness: tuple[float, ...]
-    """Of each stay."""
+    """Of each stay, as far as the evidence proves it."""
 
 
 def believe(scene: Scene, witness: Witness, window: Run, own: Run, policy: Policy) -> Posterior:
@@ -65,13 +67,18 @@ def believe(scene: Scene, witness: Witness, window: Run, own: Run, policy: Polic
     stays = above(curve, 0.5)
     sureness = [_sureness(scene, witness, stay, _core(stay, scene.visit, own, policy), policy) for stay in stays]
     on, likely = curve.on.copy(), curve.on.copy()
-    for (start, end), sure in zip(stays, sureness, strict=True):
+    for (start, end), (proven, planned) in zip(stays, sureness, strict=True):
         inside = (curve.at >= start) & (curve.at <= end)
-        on[inside] *= sure
-        likely[inside] *= 1.0 if sure > 0.5 else sure
+        on[inside] *= proven
+        likely[inside] *= 1.0 if planned > 0.5 else planned
     doubtful = _doubtful(curve.at, witness, policy)
     on, likely = (np.where(doubtful, np.minimum(p, DOUBTFUL), p) for p in (on, likely))
-    return Posterior(curve=Curve(curve.at, on), likely=Curve(curve.at, likely), stays=tuple(stays), sureness=tuple(sureness))
+    return Posterior(
+        curve=Curve(curve.at, on),
+        likely=Curve(curve.at, likely),
+        stays=tuple(stays),
+        sureness=tuple(proven for proven, _ in sureness),
+    )
 
 
 def observations(witness: Witness, policy: Policy) -> tuple[presence.Observations, Ints]:
@@ -172,24 +179,24 @@ def _core(stay: Run, visit: Visit, own: Run, policy: Policy) -> Run:
     return (start, end) if start < end else stay
 
 
-def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Policy) -> float:
-    """Probability that a stay was at this site and not at a place like it."""
+def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Policy) -> tuple[float, float]:
+    """Probability that a stay was at this site and not at a place like it: as far as the evidence proves it, and with the plan's
+    word for what the evidence leaves open.
+    """
     start, end = core
     # What speaks against counts only well inside the stay: who comes from the next house unlocked it a moment ago.
     anchors = [
-        anchor.llr
+        anchor
         for anchor in witness.anchors
         if (start - DOOR_S <= anchor.at <= end + DOOR_S if anchor.llr > 0.0 else start + DOOR_S <= anchor.at <= end - DOOR_S)
     ]
     inside = np.flatnonzero((witness.fixes.at >= start) & (witness.fixes.at <= end))
     weight = _weights(witness, policy)[inside] / witness.sigma[inside] ** 2
-    spoke = bool((witness.llr[inside] > 0.0).any()) or any(llr > 0.0 for llr in anchors)
-    if not spoke:
-        return 0.5
+    spoke = bool((witness.llr[inside] > 0.0).any()) or any(anchor.llr > 0.0 for anchor in anchors)
+    if not spoke or (len(inside) and weight.sum() <= 0.0):
+        return 0.5, 0.5
     if not len(inside):
-        return 1.0
-    if weight.sum() <= 0.0:
-        return 0.5
+        return 1.0, 1.0
     gaps = np.diff(witness.fixes.at[inside], prepend=-np.inf)
     independent = float(np.minimum(1.0, gaps / policy.stay_correlation_s).sum())
     east = float(np.average(witness.east[inside], weights=weight))
@@ -197,28 +204,39 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Poli
     variance = float(np.average(witness.sigma[inside] ** 2, weights=weight))
     error = np.array([(variance / independent + policy.bias_m**2) ** 0.5])
     point = (np.array([east]), np.array([north]))
+    # What an app says of its position is what the phone's fixes say, and a button can be pressed next door.
+    home = sum(anchor.llr for anchor in anchors if anchor.strong) + _doors(witness, stay, policy)
     ours = witness.fence.distance(*point)
     support = float(likelihood.stay_llr(witness.fence, ours, error, np.array([policy.bias_m]), policy)[0])
-    # The plan speaks only as far as the position does: nothing seen is nothing proven, and a stay whose middle lies outside was
+    plan = log((1.0 - policy.nowhere_prior) / policy.nowhere_prior)
+    # The plan proves only as far as the position does: nothing seen is nothing proven, and a stay whose middle lies outside was
     # as well next door, where the plan would speak the same.
-    within = min(max(1.0 - float(ours[0]) / float(error[0]), 0.0), 1.0)
-    prior = log((1.0 - policy.nowhere_prior) / policy.nowhere_prior) * min(max(support, 0.0), 1.0) * within
-    home = sum(anchors) + _doors(witness, stay, policy)
-    odds = support + prior + home
-    against = 0.0
+    proves = min(max(support, 0.0), 1.0) * min(max(1.0 - float(ours[0] / error[0]), 0.0), 1.0)
+    against = _against(scene, witness, core, point, error, home, policy)
+    return _odds_to_p(support + plan * proves + home, against), _odds_to_p(support + plan + home, against)
+
+
+def _against(
+    scene: Scene, witness: Witness, core: Run, point: tuple[Floats, Floats], error: Floats, home: float, policy: Policy
+) -> float:
+    """Odds, in sum, of the known neighbours against this site, for a stay at a point; `home` is what speaks at this one."""
+    outside = float(witness.fence.distance(*point)[0]) > 0.0
     rivals = [site for site in scene.neighbours if site.id != scene.site.id]
+    against = 0.0
     for site in rivals:
         fence = fence_of(site, witness.plane)
         theirs = float(likelihood.rivalry(witness.fence, fence, *point, error)[0])
-        if ours[0] > 0.0 >= float(fence.distance(*point)[0]):
+        if outside and float(fence.distance(*point)[0]) <= 0.0:
             theirs = min(theirs, 0.0)  # A wide fence draws a position in it no less than a narrow one draws it from outside.
-        theirs += home
-        planned = any(o.site == site.id and o.starts_at < end and o.ends_at > start for o in scene.others)
-        if planned:
+        if any(other.site == site.id and other.starts_at < core[1] and other.ends_at > core[0] for other in scene.others):
             prior = 0.5
         elif witness.fence.shares_ground(fence):
             prior = policy.same_ground_prior / len(rivals)
         else:
             prior = policy.neighbour_prior
-        against += exp(-min(max(theirs + log((1.0 - prior) / prior), -30.0), 30.0))
+        against += exp(-min(max(theirs + home + log((1.0 - prior) / prior), -30.0), 30.0))
+    return against
+
+
+def _odds_to_p(odds: float, against: float) -> float:
     return 1.0 / (1.0 + exp(-min(max(odds, -30.0), 30.0)) + against)
