@@ -107,19 +107,19 @@ def habit(stay: Track, usual: Habit) -> Habit:
     """What the fixes well inside one stay say; what is usual, where there are few."""
     if len(stay.at) < 3:
         return usual
-    east, north = float(np.median(stay.east_m)), float(np.median(stay.north_m))
+    east, north = _median(stay.east_m), _median(stay.north_m)
     x, y = stay.east_m - east, stay.north_m - north
-    power = float(np.median(x * x + y * y)) / (2.0 * log(2.0))  # a squared Rayleigh variable has the median 2 ln 2 σ²
+    power = _median(x * x + y * y) / (2.0 * log(2.0))  # a squared Rayleigh variable has the median 2 ln 2 σ²
     reach = 3.0 * power**0.5 + 1e-9
     x, y = np.clip(x, -reach, reach), np.clip(y, -reach, reach)
     whole = float((x * x + y * y).mean())
     echo = float((x[1:] * x[:-1] + y[1:] * y[:-1]).mean()) / whole if whole > 0.0 else 0.0
     echo = min(max(echo, 0.0), 0.97)
-    lasts = max(float(np.median(np.diff(stay.at))), 0.1) * (1.0 + echo) / (1.0 - echo)
+    lasts = max(_median(np.diff(stay.at)), 0.1) * (1.0 + echo) / (1.0 - echo)
     free = max(float(stay.at[-1] - stay.at[0]) / lasts, 1.0)
     told2 = float(np.mean(stay.sigma_m**2))
     scatter2 = (KNOWN_AS * max(usual.scale**2 * told2, LEAST_M**2) + free * max(power, LEAST_M**2)) / (KNOWN_AS + free)
-    deep = float(np.median(stay.distance_m))
+    deep = _median(stay.distance_m)
     return Habit(
         east_m=east,
         north_m=north,
@@ -128,6 +128,12 @@ def habit(stay: Track, usual: Habit) -> Habit:
         scale=min(max((scatter2 / told2) ** 0.5, 0.4), 3.0),
         lasts_s=min(exp((KNOWN_AS * log(usual.lasts_s) + free * log(max(lasts, 1.0))) / (KNOWN_AS + free)), LONGEST_S),
     )
+
+
+def _median(values: Floats) -> float:
+    """numpy's own takes ten times as long for a few hundred."""
+    ordered = np.sort(values)
+    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2.0
 
 
 def arrival(

@@ -45,7 +45,9 @@ def above(curve: Curve, level: float) -> list[Run]:
     """The stretches in which P exceeds a level."""
     at, over = curve.at, curve.on - level
     positive = over > 0.0
-    change = np.flatnonzero(positive[1:] != positive[:-1])
+    change = (positive[1:] != positive[:-1]).nonzero()[0]
+    if not len(change):
+        return [(float(at[0]), float(at[-1]))] if positive[0] and at[0] < at[-1] else []
     rise = over[change] / (over[change] - over[change + 1])
     crossing = (at[change] + rise * (at[change + 1] - at[change])).tolist()
     edges = ([float(at[0])] if positive[0] else []) + crossing + ([float(at[-1])] if positive[-1] else [])

@@ -9,6 +9,7 @@ and in every library since), on the ellipsoid of Krasovsky; BD-09 as Baidu's SDK
 China; outside of it nothing is shifted.
 """
 
+from functools import lru_cache
 from math import atan2, cos, pi, radians, sin, sqrt
 
 from msgspec import Struct
@@ -27,6 +28,7 @@ class Shift(Struct, frozen=True):
     lat: float
 
 
+@lru_cache(maxsize=20_000)
 def mistakes(lon: float, lat: float) -> tuple[Shift, ...]:
     """Every way of confusing two datums at a place, with where it puts who is there. None outside China."""
     if not (_WEST <= lon <= _EAST and _SOUTH <= lat <= _NORTH):
