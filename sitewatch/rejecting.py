@@ -102,12 +102,14 @@ def list_(
     if not shown:
         console.print("No rejects." if everything else "No open rejects.")
         return
-    table = Table("id", "first came", "times", "reason", "topic", "what is wrong, and the mend", box=None, header_style="bold")
+    table = Table("id", "first came", "times", "reason", "topic, what is wrong, and the mend", box=None, header_style="bold")
     table.columns[0].justify = table.columns[2].justify = "right"
+    for column in table.columns[:4]:
+        column.no_wrap = True
     for one in shown:
         state = "" if one.replayed_at is None else f" → {one.outcome}"
-        cells = (str(one.id), _when(one.received_at), str(one.times), one.reason + state, plain(one.topic), plain(one.detail))
-        table.add_row(*map(Text, cells))
+        said = Text(plain(one.topic), style="bold", overflow="fold").append(f"\n{plain(one.detail)}", style="not bold")
+        table.add_row(str(one.id), _when(one.received_at), str(one.times), one.reason + state, said)
     console.print(table)
     if len(found) > limit:
         console.print(f"There are more than {limit}: narrow it down, or raise --limit.")

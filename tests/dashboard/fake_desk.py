@@ -77,6 +77,12 @@ class Fleet:
         self.workers = [f"w-{n:04}" for n in range(1, workers + 1)]
         self.sites = [self._site(n) for n in range(max(1, workers // 2))] if workers else []
         self.place = {worker: self._near(24.94, 60.18, 0.05) for worker in self.workers}
+        self.ready = True
+        self.rejects = [
+            reject(3, "no_key", "owntracks/anna/phone", '{"_type": "encrypted", "data": "u1y1wQ=="}'),
+            reject(2, "no_key", "owntracks/anna/phone", '{"_type": "encrypted", "data": "AAECAw=="}'),
+            reject(1, "malformed", "sitewatch/v1/workers/w-0001/position", '<img src=x onerror="document.title=1">', times=40),
+        ]
         self.visits = {visit["id"]: visit for worker in self.workers for visit in self._visits(worker)}
         self.alerts = self._alerts()
 
@@ -177,6 +183,46 @@ class Fleet:
             "gaps": {},
         }
         return {"target": 0.95, "total": total, "items": items, "next": None}
+
+    def health(self) -> Json:
+        """As /readyz tells it."""
+        ok = {"state": "ok", "detail": "answers"}
+        broker = ok if self.ready else {"state": "away", "detail": "ingest is not connected to it"}
+        ingest = program(
+            "ingest:one", connected=self.ready, connected_at=rfc3339(self.now), last_message_at=rfc3339(time.time() - 3)
+        )
+        ingest |= {"received_per_s": 1234.5, "lag_s": 0.04, "queue_depth": 7, "rejected": {"no_key": 2, "malformed": 40}}
+        verify = program("verify") | {"lag_s": 0.3, "queue_depth": 0}
+        counts: dict[str, int] = {}
+        for one in self.rejects_of(None, is_open=True):
+            counts[one["reason"]] = counts.get(one["reason"], 0) + 1
+        parts = {"database": ok, "broker": broker, "ingest": ok, "verify": ok}
+        return {"ready": self.ready, "parts": parts, "programs": [ingest, verify], "rejects_open": counts}
+
+    def rejects_of(self, reason: str | None, *, is_open: bool) -> Iterator[Json]:
+        for one in self.rejects:
+            if reason in (None, one["reason"]) and (one["replayed_at"] is None) is is_open:
+                yield one
+
+    def want(self, number: int | None, query: dict[str, list[str]]) -> Json:
+        """One, or all of a reason, are wanted again."""
+        reason = query.get("reason", [None])[0]
+        chosen = [one for one in self.rejects_of(reason, is_open=True) if number in (None, one["id"])]
+        for one in chosen:
+            one["replay"]["wanted_at"] = rfc3339(time.time())
+        return chosen[0] if number is not None else {"wanted": len(chosen), "more": False}
+
+    def read_again(self) -> None:
+        """What ingest does about it: what lacked a key is opened, the rest stays."""
+        for one in self.rejects:
+            if one["replay"]["wanted_at"]:
+                taken = one["reason"] == "no_key"
+                one["replay"] = {
+                    "wanted_at": None,
+                    "read_at": rfc3339(time.time()),
+                    "outcome": "evidence" if taken else "rejected",
+                }
+                one["replayed_at"] = rfc3339(time.time()) if taken else None
 
     def _sums(self, dice: random.Random) -> Json:
         gaps = {cause: round(dice.expovariate(1 / 500)) for cause in CAUSES}
@@ -302,6 +348,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
+        if url.path == "/readyz":
+            return self._reply(self.server.fleet.health(), 200 if self.server.fleet.ready else 503)
         if not url.path.startswith("/v1/"):
             return self._file(url.path)
         if self.server.key and self.headers.get("Authorization") != f"Bearer {self.server.key}":
@@ -313,6 +361,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        url = urlsplit(self.path)
+        if url.path.startswith("/v1/rejects"):
+            number = url.path.split("/")[3]
+            self._reply(self.server.fleet.want(None if number == "replay" else int(number), parse_qs(url.query)), 202)
+            return
         alert = self.server.fleet.alerts[unquote(self.path.split("/")[3])]
         alert["acknowledged"] = {"at": rfc3339(time.time()), "by": None, "note": None}
         self._reply(alert)
@@ -370,6 +423,8 @@ class Handler(BaseHTTPRequestHandler):
                         )
                     ]
                 )
+            case ["rejects"]:
+                return listed(list(fleet.rejects_of(query.get("reason"), is_open=query["open"] == "true")))
             case ["alerts"]:
                 return listed(list(fleet.alerts.values()))
             case ["devices"]:
@@ -464,6 +519,30 @@ def device(n: int, site: str, kind: str) -> Json:
         "address": None,
         "name": None,
         "state": state if n % 7 else None,
+    }
+
+
+def program(name: str, **said: Any) -> Json:
+    nothing = dict.fromkeys(("connected", "connected_at", "last_message_at", "received_per_s", "lag_s", "queue_depth"))
+    at = rfc3339(time.time())
+    return {"name": name, "state": "ok", "beat_at": at, "started_at": at, **nothing, "rejected": {}, **said}
+
+
+def reject(number: int, reason: str, topic: str, payload: str, times: int = 1) -> Json:
+    at = rfc3339(time.time() - 600 * number)
+    return {
+        "id": number,
+        "received_at": at,
+        "last_at": rfc3339(time.time()),
+        "times": times,
+        "topic": topic,
+        "reason": reason,
+        "detail": f"{reason}: <b>what is wrong</b>",
+        "payload": payload,
+        "encoding": "utf-8",
+        "truncated": False,
+        "replayed_at": None,
+        "replay": {"wanted_at": None, "read_at": None, "outcome": None},
     }
 
 

@@ -7,12 +7,14 @@ from typing import Any, get_args
 import pytest
 from playwright.sync_api import Page
 
+from api.probes import State
 from api.stays import Told
 from geofence.credibility import NAMES as FLAGS
 from geofence.evidence import DeviceEventKind
 from geofence.outcome import Cause, Finding, Presence, Verdict
 from sitewatch import exceptions
 from store.alerts import Severity
+from store.rejects import Outcome, Reason
 from store.versions import EVIDENCE, PLAN, What
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.fake_desk import STATIC, Desk, Fleet
@@ -23,9 +25,14 @@ ALARMS = ("sos", "leak", "smoke", "tamper", "device_offline")
 WORDS = {**CONTRACT, "flag": FLAGS, "event": EVENTS, "severity": get_args(Severity), "alert": (*ALARMS, *exceptions.KINDS)}
 WORDS |= {"stay": get_args(Told)}
 WORDS |= {"why": get_args(What), "reported": (*EVIDENCE, *PLAN)}
+REASONS = [reason.value for reason in Reason]
+WORDS |= {"reason": REASONS, "reasonHint": REASONS, "outcome": [outcome.value for outcome in Outcome]}
+WORDS |= {"part": ("database", "broker", "ingest", "verify"), "partState": get_args(State)}
+BY_NAME = ("common", "live", "visits", "visit", "coverage", "alerts", "devices", "site", "key", "stays", "system", "rejects")
 NAMED = re.compile(r"""\bt\(\s*["'`]([a-z][A-Za-z_.0-9]+)["'`]""")
 TEXT_KEY = re.compile(
-    r"""["'`]((?:app|common|key|live|visits|visit|strip|coverage|alerts|devices|site|stays|fence|unit|stream|theme)\.[A-Za-z]\w*)["'`]"""
+    r"""["'`]((?:app|common|key|live|visits|visit|strip|coverage|alerts|devices|site|stays|system|rejects|fence|unit|stream|theme)"""
+    r"""\.[A-Za-z]\w*)["'`]"""
 )
 
 
@@ -69,11 +76,7 @@ def test_every_text_is_asked_for_by_a_module(page: Page) -> None:
     """Groups whose keys are words of the wire are asked for with a variable; the others by name."""
     english, _ = texts(page)
     source = "\n".join(file.read_text() for file in modules())
-    by_name = [
-        key
-        for key in english
-        if key.split(".")[0] in ("common", "live", "visits", "visit", "coverage", "alerts", "devices", "site", "key", "stays")
-    ]
+    by_name = [key for key in english if key.split(".")[0] in BY_NAME]
     assert [key for key in by_name if key not in source and key.split(".")[1].removesuffix("Hint") not in source] == []
 
 

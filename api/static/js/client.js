@@ -39,6 +39,13 @@ export async function get(path, parameters, options = {}) {
   return exchange(address(path, parameters), { signal: options.signal });
 }
 
+/** The state of each part and how evidence flows. That something is not ready is an answer too. */
+export async function health({ signal } = {}) {
+  const response = await open(new URL("readyz", document.baseURI), { signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]) });
+  if (response.ok || response.status === 503) return response.json();
+  throw new Problem(response.status, response.statusText);
+}
+
 export async function post(path, body = {}) {
   return exchange(address(path), { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 }

@@ -16,6 +16,7 @@ import * as coverage from "./views/coverage.js";
 import * as devices from "./views/devices.js";
 import * as live from "./views/live.js";
 import * as site from "./views/site.js";
+import * as system from "./views/system.js";
 import * as visit from "./views/visit.js";
 import * as visits from "./views/visits.js";
 import { emptyState, errorState } from "./widgets.js";
@@ -27,9 +28,10 @@ const ROUTES = [
   { pattern: /^coverage$/, view: coverage, tab: "coverage" },
   { pattern: /^alerts$/, view: alerts, tab: "alerts" },
   { pattern: /^devices$/, view: devices, tab: "devices" },
+  { pattern: /^system$/, view: system, tab: "system" },
   { pattern: /^sites\/(?<id>.+)$/, view: site, tab: "live" },
 ];
-const TABS = ["live", "visits", "coverage", "alerts", "devices"];
+const TABS = ["live", "visits", "coverage", "alerts", "devices", "system"];
 const ICONS = { auto: "◐", light: "☀", dark: "☾" };
 
 /** The view of an address that no route knows. */
