@@ -23,7 +23,7 @@ from geofence.curve import Curve, Run, above
 from geofence.evidence import Bools, Floats, Ints
 from geofence.placing import placed
 from geofence.plan import Scene, Visit
-from geofence.plane import fence_of
+from geofence.plane import fence_of, fences_of
 from geofence.policy import Policy
 from geofence.witness import Witness
 
@@ -53,7 +53,8 @@ class Posterior(Struct, frozen=True, eq=False):
 
 def believe(scene: Scene, witness: Witness, window: Run, own: Run, policy: Policy) -> Posterior:
     """P(on site) over a window, from all the evidence in it. `own` is the part of it that belongs to this visit."""
-    at, llr, fix_index = _nodes(scene, witness, window, policy)
+    seen, index = observations(witness, policy)
+    at, llr, fix_index = _nodes(scene, seen, index, window, policy)
     state = presence.start(scene.visit, window[0], policy)
     there = np.zeros(len(at))
     if witness.rivals:
@@ -62,7 +63,6 @@ def believe(scene: Scene, witness: Witness, window: Run, own: Run, policy: Polic
         )
     else:
         on = presence.smooth(state, at, llr, scene.visit, policy)
-    seen, _ = observations(witness, policy)
     curve = placed(Curve(at, on), Curve(at, there), witness, seen, _weights(witness, policy), policy)
     stays = above(curve, 0.5)
     sureness = [_sureness(scene, witness, stay, _core(stay, scene.visit, own, policy), policy) for stay in stays]
@@ -121,19 +121,22 @@ def _weights(witness: Witness, policy: Policy) -> Floats:
     return weight
 
 
-def _nodes(scene: Scene, witness: Witness, window: tuple[float, float], policy: Policy) -> tuple[Floats, Floats, Ints]:
+def _nodes(
+    scene: Scene, seen: presence.Observations, index: Ints, window: tuple[float, float], policy: Policy
+) -> tuple[Floats, Floats, Ints]:
     """Observations, and empty nodes at the plan's edges, the window's edges and within silences."""
-    seen, index = observations(witness, policy)
     llr = presence.temper(seen, policy)
-    edges = [window[0], scene.visit.starts_at, scene.visit.ends_at, window[1]]
+    visit = scene.visit
+    edges = [window[0], visit.starts_at - policy.punctuality_s, visit.starts_at, visit.ends_at, window[1]]
     known = np.concatenate((seen.at, [edge for edge in edges if window[0] <= edge <= window[1]]))
     order = np.argsort(known, kind="stable")
     at = known[order]
     silence = np.diff(at)
-    extra = [
-        np.linspace(at[i], at[i + 1], int(silence[i] / NODE_S) + 1)[1:-1] for i in np.flatnonzero(silence > 2 * NODE_S).tolist()
-    ]
-    fill = np.concatenate(extra) if extra else np.empty(0)
+    parts = (silence / NODE_S).astype(np.int64)
+    inner = np.where(silence > 2 * NODE_S, parts - 1, 0)
+    within = np.repeat(np.arange(len(silence)), inner)
+    nth = 1 + np.arange(len(within)) - np.repeat(np.cumsum(inner) - inner, inner)
+    fill = at[within] + nth * (silence[within] / parts[within])
     everything = np.concatenate((known, fill))
     order = np.argsort(everything, kind="stable")
     padding = len(everything) - len(seen.at)
@@ -212,30 +215,29 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Poli
     # The plan proves only as far as the position does: nothing seen is nothing proven, and a stay whose middle lies outside was
     # as well next door, where the plan would speak the same.
     proves = min(max(support, 0.0), 1.0) * min(max(1.0 - float(ours[0] / error[0]), 0.0), 1.0)
-    against = _against(scene, witness, core, point, error, home, policy)
+    against = _against(scene, witness, core, (east, north), float(error[0]), home, policy)
     return _odds_to_p(support + plan * proves + home, against), _odds_to_p(support + plan + home, against)
 
 
 def _against(
-    scene: Scene, witness: Witness, core: Run, point: tuple[Floats, Floats], error: Floats, home: float, policy: Policy
+    scene: Scene, witness: Witness, core: Run, point: tuple[float, float], error_m: float, home: float, policy: Policy
 ) -> float:
     """Odds, in sum, of the known neighbours against this site, for a stay at a point; `home` is what speaks at this one."""
-    outside = float(witness.fence.distance(*point)[0]) > 0.0
     rivals = [site for site in scene.neighbours if site.id != scene.site.id]
-    against = 0.0
-    for site in rivals:
-        fence = fence_of(site, witness.plane)
-        theirs = float(likelihood.rivalry(witness.fence, fence, *point, error)[0])
-        if outside and float(fence.distance(*point)[0]) <= 0.0:
-            theirs = min(theirs, 0.0)  # A wide fence draws a position in it no less than a narrow one draws it from outside.
-        if any(other.site == site.id and other.starts_at < core[1] and other.ends_at > core[0] for other in scene.others):
-            prior = 0.5
-        elif witness.fence.shares_ground(fence):
-            prior = policy.same_ground_prior / len(rivals)
-        else:
-            prior = policy.neighbour_prior
-        against += exp(-min(max(theirs + home + log((1.0 - prior) / prior), -30.0), 30.0))
-    return against
+    if not rivals:
+        return 0.0
+    fences = tuple(fence_of(site, witness.plane) for site in rivals)
+    together = fences_of(fences)
+    theirs = likelihood.rivalries(witness.fence, together, *point, error_m)
+    if float(witness.fence.distance(*(np.array([metres]) for metres in point))[0]) > 0.0:
+        # A wide fence draws a position in it no less than a narrow one draws it from outside.
+        theirs = np.where(together.distances(*point) <= 0.0, np.minimum(theirs, 0.0), theirs)
+    shared = [witness.fence.shares_ground(fence) for fence in fences]
+    prior = np.where(shared, policy.same_ground_prior / len(rivals), policy.neighbour_prior)
+    planned = {other.site for other in scene.others if other.starts_at < core[1] and other.ends_at > core[0]}
+    prior[[site.id in planned for site in rivals]] = 0.5
+    against = np.minimum(np.maximum(theirs + home + np.log((1.0 - prior) / prior), -30.0), 30.0)
+    return float(np.exp(-against).sum())
 
 
 def _odds_to_p(odds: float, against: float) -> float:
