@@ -39,6 +39,8 @@ class Truth(Struct, frozen=True, kw_only=True):
     seen_s: float
     expected_s: float
     missing: tuple[Missing, ...]
+    contested: bool = False
+    """Whether she was within the fence also in the planned time of another visit of hers, which makes it no clear case."""
 
     @property
     def coverage(self) -> float:

@@ -24,8 +24,9 @@ TARGETS = {"10 s": (0.995, 15.0, 0.5, 3.0), "60 s": (0.985, 40.0, 1.5, 6.0)}
 
 
 def headline(rows: Iterable[Row]) -> list[Row]:
-    """The visits on which accuracy can be asked for: served, seen to 95 %, by a phone whose clock is right."""
-    return [r for r in rows if r.true_s >= SERVED_S and r.true_share >= SEEN_SHARE and "clock_skew" not in r.faults]
+    """The visits on which accuracy can be asked for: served, seen to 95 %, by a phone with a right clock, and not contested."""
+    clear = [r for r in rows if "clock_skew" not in r.faults and not r.contested]
+    return [r for r in clear if r.true_s >= SERVED_S and r.true_share >= SEEN_SHARE]
 
 
 def wrongly_verified(rows: Iterable[Row]) -> list[Row]:

@@ -56,9 +56,10 @@ wrong, *drift* is a second one, made to disagree with it (`bench/accuracy/drift.
 their accuracy by factors, biases that change at the door, reflections, dropouts, doze). The truth is where the worker really was.
 *significant* is OwnTracks' significant mode. *flats* are homes whose ground another customer shares.
 
-Accuracy is asked for on visits that were served (10 min or more), seen (coverage of 95 % or more in truth) and reported by a phone
-whose clock is right; the tables of verdicts and of coverage are of all visits. Errors are `median / 95th percentile` of absolute
-errors. F1 is that of seconds within the plan and half an hour to either side.
+Accuracy is asked for on visits that were served (10 min or more), seen (coverage of 95 % or more in truth), reported by a phone
+whose clock is right, and not contested (she was within the fence in the planned time of her next visit as well); the tables of
+verdicts and of coverage are of all visits. Errors are `median / 95th percentile` of absolute errors. F1 is that of seconds within
+the plan and half an hour to either side.
 
 ## Against the targets
 

@@ -33,6 +33,7 @@ class Row(Struct, frozen=True, kw_only=True):
     faults: tuple[str, ...]
     method: str
     planned_s: float
+    contested: bool
     true_s: float
     planned_there_s: float
     """Of the planned time, how long she was on site."""
@@ -100,6 +101,7 @@ def row(case: Case, method: str, answer: Answer) -> Row:
         faults=case.faults,
         method=method,
         planned_s=visit.ends_at - visit.starts_at,
+        contested=case.truth.contested,
         true_s=true_s,
         planned_there_s=seconds(common(truth, [(visit.starts_at, visit.ends_at)])),
         true_share=case.truth.coverage,

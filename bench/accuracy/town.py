@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.accuracy import town_reports
-from bench.accuracy.case import INTERVAL_S, Case, Missing, Sampling, Surroundings, Truth
+from bench.accuracy.case import INTERVAL_S, PASSING_S, Case, Missing, Sampling, Surroundings, Truth
 from device_sim import household, phone, simulate, truth
 from device_sim.feed import Feed
 from device_sim.options import Options
@@ -87,6 +87,7 @@ def _truth(told: truth.Truth, scene: Scene, near: Sequence[str], offline: Sequen
         seen_s=seconds(expected) - sum(gap.end - gap.start for gap in missing),
         expected_s=seconds(expected),
         missing=tuple(missing),
+        contested=seconds(told.on_site) - seconds(on_site) > PASSING_S,
     )
 
 
