@@ -58,6 +58,13 @@ def test_a_position_that_trembles_by_centimetres_is_made_up_at_any_interval() ->
         assert not flagged(fixes(at, errors(rng, at, 3.0), errors(rng, at, 3.0), 5.0), "frozen").any(), every_s
 
 
+def test_who_creeps_somewhere_is_not_frozen() -> None:
+    at = np.arange(0.0, 3600.0, 60.0)
+    wiggle = np.where(np.arange(60) % 2 == 0, 0.0, 0.15)
+    assert not flagged(fixes(at, np.arange(60) * 0.3, wiggle), "frozen").any()
+    assert flagged(fixes(at, np.arange(60) * 0.01, wiggle), "frozen").all()
+
+
 def test_a_cells_position_repeats_by_nature() -> None:
     at = np.arange(0.0, 3600.0, 60.0)
     assert not flagged(fixes(at, 0.0 * at, 0.0 * at, 900.0), "frozen").any()

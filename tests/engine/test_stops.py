@@ -138,10 +138,17 @@ def test_who_begins_again_behind_a_stop_comes_to_the_same(of: Fixes, which: int,
     state, ended = step(State(), take(of, of.at >= stop.cut_at), END)
     assert list(ended) == behind
     assert state == step(State(), of, END)[0]
-    at = stop.sure_at + share * (END - stop.sure_at)
-    rows = np.append(np.arange(len(of.at)), 0)
-    late = take(of, rows)
-    late = replace(late, at=np.append(of.at, at), received_at=np.append(of.received_at, at + 1.0))
+    at = stop.sure_at + share * 600.0
+    late = take(of, np.append(np.arange(len(of.at)), 0))
+    late = replace(
+        late,
+        at=np.append(of.at, at),
+        received_at=np.append(of.received_at, at + 1.0),
+        lon=np.append(of.lon, stop.lon),
+        lat=np.append(of.lat, stop.lat),
+        accuracy_m=np.append(of.accuracy_m, 8.0),
+        mock=np.append(of.mock, False),
+    )
     late = take(late, np.argsort(late.at, kind="stable"))
     assert [s for s in whole(late) if s.start_at <= stop.start_at] == told[: len(told) - len(behind)]
 

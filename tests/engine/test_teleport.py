@@ -54,6 +54,12 @@ def test_an_honest_fix_between_two_faults_at_one_place_is_honest() -> None:
     assert told(at, east, north) == [30, 32]
 
 
+def test_an_honest_fix_between_two_faults_at_the_very_beginning_is_honest_too() -> None:
+    at, east, north = stay(60, 60.0)
+    east[[0, 2]] = 90_000.0
+    assert told(at, east, north) == [0, 2]
+
+
 def test_a_fault_near_the_beginning_costs_no_honest_fix_before_it() -> None:
     at, east, north = stay(60, 60.0)
     east[1] = 90_000.0
