@@ -29,7 +29,7 @@ the seed and printed first; a run that finds something prints the command that r
   python -m tests.torture half-open                       connections that are open and dead
   python -m tests.torture broker                          the broker comes back, with and without its sessions
   python -m tests.torture frozen                          a database that lives and does nothing
-  python -m tests.torture flood                           one phone says all it can; what the others feel
+  python -m tests.torture flood --flood 5000              one phone says as much a second; what the others feel
   python -m tests.torture.bugs                            bugs, planted one by one: does anything notice?
 
 Exit code 0: nothing was found. What is promised, and what is not: docs/reliability.md.
@@ -73,7 +73,7 @@ async def _trials(options: argparse.Namespace, folder: Path) -> bool:
             lambda where: trials.broker_restarts(where, seed, forgets=True),
         ],
         "frozen": [lambda where: trials.frozen_database(where, seed)],
-        "flood": [lambda where: trials.flood(where, seed)],
+        "flood": [lambda where: trials.flood(where, seed, options.flood)],
     }
     good = True
     for number, run in enumerate(chosen[options.trial]):
@@ -95,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
             f"--{name}", type=field.type, default=field.default, metavar="N", help=f"{HINTS[field.name]} ({field.default})"
         )
     parser.add_argument("--database-away", type=_seconds, default=5.0, metavar="30m", help="how long, for `away`: s, m or h (5s)")
+    parser.add_argument(
+        "--flood", type=float, default=5_000.0, metavar="N", help="reports a second of one phone, for `flood` (5000)"
+    )
     return parser
 
 

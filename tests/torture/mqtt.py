@@ -91,7 +91,7 @@ class Line(asyncio.Protocol):
             self._listener.opened()
 
     def _send(self, first: int, body: bytes) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(bytes([first]) + _length(len(body)) + body)
 
 

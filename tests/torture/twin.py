@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from sitewatch import replay, verify
 from sitewatch.verify_settings import Settings
+from store import touched
 
 LATER_S = 2 * 86_400.0
 """Everything is looked at so long after the storm: nothing is pending then."""
@@ -68,6 +69,8 @@ def compare(live: str, twin: str, now: float) -> Digests:
 
 
 def _settle(connection: psycopg.Connection, as_of: float) -> None:
+    # A visit that is still running is judged when something turns it over; here all are as of one moment.
+    touched.queue_open(connection, as_of)
     for _ in range(100_000):
         done = verify.cycle(connection, as_of, AT_ONCE)
         if not done.more and not done.entries and not done.judged:
