@@ -301,3 +301,18 @@ def test_a_verdict_chosen_above_the_table_is_all_that_it_shows(desk: Desk, open_
     expect(page).to_have_url(re.compile("verdict=contradicted"))
     expect(page.locator("tbody .badge[data-verdict=verified]")).to_have_count(0)
     expect(page.locator("tbody .badge[data-verdict=contradicted]").first).to_be_visible()
+
+
+def test_an_arrival_before_all_that_was_looked_at_has_no_earliest(desk: Desk, open_page: OpenPage) -> None:
+    outcome = desk.fleet.visits["v-w-0007-1"]["outcome"]
+    outcome["arrived_at"]["earliest"] = None
+    outcome["left_at"]["latest"] = None
+    page = open_page(f"{desk.url}/#/visits/v-w-0007-1")
+    expect(page.locator(".figures")).to_contain_text("There already when the time looked at began")
+    expect(page.locator(".figures")).to_contain_text("Still there when the time looked at ended")
+    expect(page.locator(".figures")).to_contain_text(re.compile(r"≤ \d\d:\d\d.*≥ \d\d:\d\d", re.DOTALL))
+    whiskers = page.locator(".strip svg .whisker").evaluate_all("(all) => all.map((one) => one.getAttribute('d'))")
+    assert [path.count("v8") for path in whiskers] == [1, 1], "an open end has a cap"
+    assert not any("NaN" in path for path in whiskers)
+    page.goto(f"{desk.url}/#/visits")
+    expect(page.get_by_text("≤").first).to_be_visible()

@@ -141,3 +141,10 @@ function formatter(kind, options) {
   }
   return formatters.get(key);
 }
+
+/** A moment's best guess on the clock. One with an open bound was there before, or after, all that was looked at. */
+export function momentClock(moment, zone) {
+  const best = clock(Date.parse(moment.best), zone);
+  if (moment.earliest === null) return `≤ ${best}`;
+  return moment.latest === null ? `≥ ${best}` : best;
+}

@@ -66,7 +66,8 @@ export const TEXTS = {
       fixes: "Fixes", checks: "Check-ins and check-outs", device_events: "Device events", statuses: "Status reports",
       flagged: "Flagged fixes", madeBy: "Engine {engine}, policy version {policy}, revision {revision}",
       noFixes: "No position was reported in this window.", findings: "Findings", none: "None",
-      history: "How the answer came about", late: "{n} after plan", early: "{n} before plan", onTime: "as planned",
+      history: "How the answer came about", late: "{n} after plan", early: "{n} before plan", onTime: "as planned", thereBefore: "There already when the time looked at began",
+      thereAfter: "Still there when the time looked at ended",
       noneYet: "Nothing has been judged yet. The verdict appears when the visit begins.",
     },
     strip: {
@@ -244,7 +245,7 @@ export const TEXTS = {
       causes: "未监测到的原因", noGaps: "全程均已监测。", evidence: "采用的证据", fixes: "定位", checks: "签到与签退", device_events: "设备事件",
       statuses: "状态上报", flagged: "被标记的定位", madeBy: "引擎 {engine}，策略版本 {policy}，第 {revision} 次判定", noFixes: "该时段没有定位上报。",
       findings: "发现", none: "无",
-      history: "判定经过", late: "比计划晚 {n}", early: "比计划早 {n}", onTime: "与计划一致", noneYet: "尚未判定。服务开始后将显示结论。",
+      history: "判定经过", late: "比计划晚 {n}", early: "比计划早 {n}", onTime: "与计划一致", thereBefore: "所查时段开始时已在现场", thereAfter: "所查时段结束时仍在现场", noneYet: "尚未判定。服务开始后将显示结论。",
     },
     strip: {
       planned: "计划", presence: "在场", evidence: "证据", coverage: "覆盖", now: "现在", fix: "定位", flagged: "被标记的定位", arrival: "到达",

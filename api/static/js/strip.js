@@ -193,13 +193,16 @@ function marks(model) {
     });
 }
 
-/** Whiskers from the earliest to the latest moment, a thick line at the best. */
+/** Whiskers from the earliest to the latest moment, a thick line at the best. An open end runs out of the picture and has no cap. */
 function moments(model) {
   const [top, height] = ROWS.presence;
   const middle = top + height / 2;
   return [model.visit.outcome?.arrived_at, model.visit.outcome?.left_at].filter(Boolean).flatMap((moment) => {
-    const [early, best, late] = [moment.earliest, moment.best, moment.latest].map((text) => model.x(Date.parse(text)));
-    const path = `M${early} ${middle - 4}v8M${early} ${middle}H${late}M${late} ${middle - 4}v8`;
+    const best = model.x(Date.parse(moment.best));
+    const early = moment.earliest === null ? model.x(model.from) : model.x(Date.parse(moment.earliest));
+    const late = moment.latest === null ? model.x(model.to) : model.x(Date.parse(moment.latest));
+    const cap = (bound, x) => (bound === null ? "" : `M${x} ${middle - 4}v8`);
+    const path = `${cap(moment.earliest, early)}M${early} ${middle}H${late}${cap(moment.latest, late)}`;
     return [
       svg("path", { class: "whisker", d: path }),
       svg("line", { class: "best", x1: best, x2: best, y1: top - 3, y2: top + height + 3 }),

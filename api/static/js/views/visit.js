@@ -3,7 +3,7 @@
 import { all, get } from "../client.js";
 import { h, replace } from "../dom.js";
 import { fleet, loaded, now, positionOf, siteName, siteZone } from "../fleet.js";
-import { clock, clockWithSeconds, day, duration, percent, whenever, wholePercent, zoneName } from "../format.js";
+import { clock, clockWithSeconds, day, duration, momentClock, percent, whenever, wholePercent, zoneName } from "../format.js";
 import { fence, line, point, points } from "../geo.js";
 import { language, t } from "../i18n.js";
 import { createMap, NoMap } from "../map.js";
@@ -218,11 +218,14 @@ function figures(visit, zone) {
 function momentText(moment, planned, zone) {
   const late = (Date.parse(moment.best) - Date.parse(planned)) / 1000;
   const off = Math.abs(late) < 30 ? t("visit.onTime") : t(late > 0 ? "visit.late" : "visit.early", { n: duration(Math.abs(late)) });
+  const value = momentClock(moment, zone);
+  if (moment.earliest === null) return { value, note: t("visit.thereBefore") };
+  if (moment.latest === null) return { value, note: t("visit.thereAfter") };
   const between = t("visit.between", {
     a: clockWithSeconds(Date.parse(moment.earliest), zone),
     b: clockWithSeconds(Date.parse(moment.latest), zone),
   });
-  return { value: clock(Date.parse(moment.best), zone), note: h("span", {}, between, h("br"), off) };
+  return { value, note: h("span", {}, between, h("br"), off) };
 }
 
 function figure(term, value, note) {

@@ -3,7 +3,7 @@
 import { get, getUrl, nextPage } from "../client.js";
 import { h, replace } from "../dom.js";
 import { deskZone, fleet, loaded, now, siteName, siteZone, workerName } from "../fleet.js";
-import { clock, dateField, duration, startOfDate, zoneName } from "../format.js";
+import { clock, dateField, duration, momentClock, startOfDate, zoneName } from "../format.js";
 import { t } from "../i18n.js";
 import {
   emptyState,
@@ -335,8 +335,10 @@ function visitRow(visit, withSite) {
 
 function moment(value, zone) {
   if (!value) return "–";
+  const said = momentClock(value, zone);
+  if (value.earliest === null || value.latest === null) return said;
   const spread = (Date.parse(value.latest) - Date.parse(value.earliest)) / 2000;
-  return [clock(Date.parse(value.best), zone), h("span", { class: "sub" }, ` ±${duration(spread)}`)];
+  return [said, h("span", { class: "sub" }, ` ±${duration(spread)}`)];
 }
 
 function withBounds({ best, lower, upper }) {
