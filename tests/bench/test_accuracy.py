@@ -6,11 +6,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from bench.accuracy import answer, baselines, drift, page, publish, run, score, town
 from bench.accuracy.answer import Answer
 from bench.accuracy.case import Case, Missing, Truth
 from bench.accuracy.definition import Seen, presence, truth
+from device_sim import truth as device_truth
 from device_sim.spans import Span
 from geofence.evidence import Observed
 from geofence.outcome import Moment, Outcome, Seconds, Sentence, Tally
@@ -248,3 +250,39 @@ def test_every_conduct_and_kind_of_place_comes_up_and_who_is_elsewhere_is_not_on
             assert not one.truth.on_site
         elif one.behaviour != "next_door":
             assert sum(b - a for a, b in one.truth.on_site) > 200
+
+
+def test_seconds_in_the_plan_of_a_visit_next_door_are_not_this_visits() -> None:
+    """She came an hour early, to the neighbour's, and stayed on in the fence of both: the truth begins where that plan ended."""
+    visit = scene(circle(0, 0, 50.0), 1200.0).visit
+    told = device_truth.Truth(
+        visit="v-1",
+        worker="w-1",
+        site="s-1",
+        service="default",
+        behaviour="on_time",
+        starts_at=START,
+        ends_at=START + 1200,
+        on_site=((START - 1500, START + 1200),),
+        on_site_s=2700.0,
+        monitored_s=2300.0,
+        expected_s=2700.0,
+        coverage=2300 / 2700,
+        gaps=(device_truth.Gap(START - 1000, START - 800, "silent"), device_truth.Gap(START + 100, START + 300, "silent")),
+        faults=(),
+    )
+    before = replace(visit, id="v-0", site="s-2", starts_at=START - 1800, ends_at=START - 600)
+    here = scene(circle(0, 0, 50.0), 1200.0, others=(before,))
+    offline = [(START + 200, START + 1000)]
+    near = town._truth(told, here, ["s-2"], offline)
+    assert near.on_site == ((START - 600, START + 1200),)
+    assert near.contested
+    assert (near.expected_s, near.seen_s) == (1800, 1600)
+    assert [(gap.start - START, gap.end - START, gap.cause) for gap in near.missing] == [
+        (200, 300, "phone_offline"),
+        (100, 200, "silent"),
+    ]
+    far = town._truth(told, here, [], [])
+    assert far.on_site == told.on_site
+    assert not far.contested
+    assert far.seen_s == 2300
