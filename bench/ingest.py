@@ -1,13 +1,14 @@
 """How fast is the way in, against the limits of its parts, measured in one run on one machine: `python -m bench.ingest`.
 
-Messages are first queued in the broker for a session, and then drained: by clients that do nothing else (libmosquitto's and
-paho's), and by ingest, which decodes, validates, commits, acknowledges and sends receipts. So nobody waits for a publisher. The
-database alone is measured with the same reports, decoded beforehand, on the two roads that there are into a table. Rates differ by
-30 % from run to run and from machine to machine; the ratios are what is worth keeping, so the limits and ours take turns, and the
-median of each counts.
+Messages are first queued in the broker, for a session of everybody who will drain them: clients that do nothing else (those of
+libmosquitto and paho), and ingest, which decodes, validates, commits, acknowledges and sends receipts. So nobody waits for a
+publisher. The database alone is measured with the same reports, decoded beforehand. Rates differ by 30 % from run to run and from
+machine to machine; the ratios are what is worth keeping, so the limits and ours take turns, and the median of each counts. mosquitto
+keeps its queue in memory here: writing it to the disk each second, as `sitewatch up` lets it, would be measured with all of them.
 """
 
 import argparse
+import os
 import shutil
 import statistics
 import subprocess
@@ -27,7 +28,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from geofence.evidence import Evidence
+from geofence.evidence import Evidence, Fix
 from ingest.settings import Settings
 from ingest.wire import decode
 from sitewatch import broker, postgres
@@ -56,6 +57,24 @@ class Run(Struct):
     early_mib: float
     """Resident memory of the largest ingestor after a quarter of the fixes."""
     late_mib: float
+    cpu_us: float
+    """Of all ingestors, for one of the other three quarters."""
+
+
+class Figures(Struct):
+    """What was measured, by name, a value a round."""
+
+    rates: dict[str, list[float]] = {}
+    runs: list[Run] = []
+
+    def note(self, name: str, rate: float | None) -> None:
+        if rate is not None:
+            self.rates.setdefault(name, []).append(rate)
+
+    def add(self, name: str, run: Run) -> None:
+        self.runs.append(run)
+        self.note(name, run.fixes_per_s)
+        self.note(f"cpu of {name}", run.cpu_us)
 
 
 class House(Struct):
@@ -75,7 +94,7 @@ class House(Struct):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fixes", type=int, default=60_000, help="of each drain of single fixes; batches carry four times as many")
+    parser.add_argument("--fixes", type=int, default=50_000, help="of each drain of single fixes; batches carry four times as many")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--broker", default="auto", help="mosquitto, iotcore, or auto")
     options = parser.parse_args()
@@ -83,70 +102,75 @@ def main() -> None:
         root = Path(folder)
         root.chmod(0o755)
         described = broker.prepare(root / "broker", options.broker)
+        if described.kind == "mosquitto":
+            configuration = described.folder / "mosquitto.conf"
+            configuration.write_text(configuration.read_text().replace("persistence true", "persistence false"))
         cluster = postgres.prepare(root / "postgres", postgres.Settings(timescaledb="none"))
         with broker.running(described), postgres.running(cluster):
             count, rounds = options.fixes, options.rounds
             print(f"broker {described.kind}, {count} single fixes, {4 * count} in batches, {rounds} rounds\n")
-            measure(House(described, cluster), count, rounds)
+            house = House(described, cluster)
+            singles = list(batched(count, 1))
+            batches = {size: list(batched(4 * count, size)) for size in (10, 100)}
+            figures = Figures()
+            for _ in range(rounds):
+                measure(house, singles, batches, figures)
+            show({name: statistics.median(rates) for name, rates in figures.rates.items()})
+            show_latency(house, figures)
+            worst = max(figures.runs, key=lambda run: run.late_mib - run.early_mib)
+            print(f"memory of an ingestor, after a quarter of a drain and at its end, the worst of {len(figures.runs)}: ", end="")
+            print(f"{worst.early_mib:.0f} and {worst.late_mib:.0f} MiB")
 
 
-def measure(house: House, count: int, rounds: int) -> None:
-    singles = list(batched(count, 1))
-    tens, hundreds = list(batched(4 * count, 10)), list(batched(4 * count, 100))
+def measure(house: House, singles: list[Message], batches: dict[int, list[Message]], figures: Figures) -> None:
+    """One round: everything once."""
+    port, count = house.described.port, len(singles)
+    # The wheel's broker dies of shared subscriptions that are kept.
+    groups = [["alone"], ["one", "two"]] if house.described.kind == "mosquitto" else [["alone"]]
+    with queued(port, singles, ["bench-mosquitto", "bench-paho"], groups):
+        figures.note("libmosquitto", mosquitto_sub(port, count))
+        figures.note("paho", subscribe_only(port, count))
+        for group in groups:
+            figures.add(f"single, {len(group)}", ingest(house, group, count))
+    for size, messages in batches.items():
+        with queued(port, messages, [], groups):
+            for group in groups:
+                figures.add(f"{size}, {len(group)}", ingest(house, group, 4 * count))
     said = taken_of(singles)
-    port, many = house.described.port, 4 * count
-    shared = house.described.kind == "mosquitto"  # The wheel's broker dies of persistent shared subscriptions.
-    figures: dict[str, list[float]] = {}
-    memory: list[Run] = []
-
-    def note(name: str, rate: float | None) -> None:
-        if rate is not None:
-            figures.setdefault(name, []).append(rate)
-            print(f"{name:16}{rate:>12,.0f}", file=sys.stderr)
-
-    def ours(name: str, messages: list[Message], fixes: int, ingestors: int = 1) -> None:
-        run = ingest(house, messages, fixes, ingestors)
-        memory.append(run)
-        note(name, run.fixes_per_s)
-
-    for _ in range(rounds):
-        note("libmosquitto", race(port, "bench-mosquitto", singles, lambda: mosquitto_sub(port, count)))
-        note("paho", race(port, "bench-paho", singles, lambda: subscribe_only(port, count)))
-        ours("single", singles, count)
-        note("copy", write_alone(house.database(), said, evidence.copy))
-        note("staged", write_alone(house.database(), said, evidence.write))
-        ours("tens", tens, many)
-        ours("hundreds", hundreds, many)
-        if shared:
-            ours("single, two", singles, count, 2)
-            ours("hundreds, two", hundreds, many, 2)
-    waits = idle_latency(house)
-    show({name: statistics.median(rates) for name, rates in figures.items()})
-    print(f"\nidle, publish to receipt: p50 {waits[len(waits) // 2]:.0f} ms, p99 {waits[int(len(waits) * 0.99) - 1]:.0f} ms")
-    worst = max(memory, key=lambda run: run.late_mib - run.early_mib)
-    print(f"memory of an ingestor, after a quarter of a drain and at its end, worst of {len(memory)}: ", end="")
-    print(f"{worst.early_mib:.0f} and {worst.late_mib:.0f} MiB")
+    for name, write in (("copy", copy_alone), ("quick", evidence.copy), ("careful", evidence.write)):
+        figures.note(name, write_alone(house.database(), said, write))
 
 
 def show(rates: dict[str, float]) -> None:
     rows = [
         ("libmosquitto, subscribe only", "libmosquitto", None),
         ("paho, subscribe only", "paho", None),
-        ("ingest, single fixes", "single", "paho"),
-        ("  two ingestors", "single, two", "paho"),
-        ("COPY into the table, sorted and journaled", "copy", None),
-        ("  by way of staging, repeats skipped", "staged", "copy"),
-        ("ingest, batches of 10", "tens", "copy"),
-        ("ingest, batches of 100", "hundreds", "copy"),
-        ("  two ingestors", "hundreds, two", "copy"),
+        ("ingest, single fixes", "single, 1", "paho"),
+        ("  two ingestors", "single, 2", "paho"),
+        ("COPY into the table, nothing else", "copy", None),
+        ("  in order, without repeats, journaled", "quick", "copy"),
+        ("  by way of staging, repeats skipped", "careful", "copy"),
+        ("ingest, batches of 10", "10, 1", "copy"),
+        ("  two ingestors", "10, 2", "copy"),
+        ("ingest, batches of 100", "100, 1", "copy"),
+        ("  two ingestors", "100, 2", "copy"),
     ]
-    print(f"{'':44}{'fixes/s':>10}  ratio")
+    print(f"{'':44}{'fixes/s':>10}  {'ratio':16}CPU of ingest, µs a fix")
     for title, name, beside in rows:
         if name in rates:
             ratio = "" if beside is None else f"{rates[name] / rates[beside]:.2f} of {beside}"
-            print(f"{title:44}{rates[name]:>10,.0f}  {ratio}")
+            cpu = f"{rates[f'cpu of {name}']:.1f}" if f"cpu of {name}" in rates else ""
+            print(f"{title:44}{rates[name]:>10,.0f}  {ratio:16}{cpu}")
     if "libmosquitto" not in rates:
         print("\nNOT MEASURED: libmosquitto's client. Install mosquitto_sub: apt-get install mosquitto-clients")
+
+
+def show_latency(house: House, figures: Figures) -> None:
+    """A lonely phone, first with nobody else there, then beside one that floods at half of what one ingestor takes."""
+    flood_per_s = round(statistics.median(figures.rates["single, 1"]) / 2)
+    for title, rate in (("idle", 0), (f"beside {flood_per_s:,} fixes/s of another phone", flood_per_s)):
+        waits = latency(house, rate)
+        print(f"{title}, publish to receipt: p50 {waits[len(waits) // 2]:.0f} ms, p99 {waits[int(len(waits) * 0.99) - 1]:.0f} ms")
 
 
 # Messages ----------------------------------------------------------------------------------------------------------------------
@@ -186,23 +210,24 @@ def taken_of(messages: list[Message]) -> list[Evidence]:
 # The broker --------------------------------------------------------------------------------------------------------------------
 
 
-def race(port: int, name: str, messages: list[Message], drained: Callable[[], float | None]) -> float | None:
-    """Queues the messages for one session, and lets it drain them."""
-    with session(port, name, EVERYTHING):
-        publish(port, messages)
-        return drained()
-
-
 @contextmanager
-def session(port: int, name: str, topic: str) -> Iterator[None]:
-    """An empty session of that name at the broker, which collects and is not connected; it is gone afterwards."""
-    _visit(port, name, clean=True)
-    _visit(port, name, clean=False, topic=topic)
+def queued(port: int, messages: list[Message], clients: list[str], groups: list[list[str]]) -> Iterator[None]:
+    """All the messages wait for each of the clients, and for each group of ingestors; what is left is gone afterwards."""
+    waiting = dict.fromkeys(clients, EVERYTHING)
+    for group in groups:
+        share = f"$share/{GROUP}/" if len(group) > 1 else ""
+        waiting |= {f"bench-{name}": share + EVERYTHING for name in group}
+    for name, topic in waiting.items():
+        visit(port, name, clean=True)
+        visit(port, name, clean=False, topic=topic)
+    publish(port, messages)
     yield
-    _visit(port, name, clean=True)
+    for name in waiting:
+        visit(port, name, clean=True)
 
 
-def _visit(port: int, name: str, *, clean: bool, topic: str | None = None) -> None:
+def visit(port: int, name: str, *, clean: bool, topic: str | None = None) -> None:
+    """Connects once under this name, to leave a session that is subscribed, or none."""
     made, how = client(name, clean=clean, expiry_s=0 if topic is None else 3600)
     done = threading.Event()
     made.on_connect = lambda *_: done.set() if topic is None else made.subscribe(topic, 1) and None
@@ -291,30 +316,27 @@ def program(database: str, mqtt: str, settings: Settings) -> Iterator[int]:
         process.wait(10)
 
 
-def ingest(house: House, messages: list[Message], count: int, ingestors: int) -> Run:
+def ingest(house: House, group: list[str], count: int) -> Run:
     """From the first message received to the last row committed."""
-    database, port = house.database(), house.described.port
-    names = [f"bench-ingest-{number}" for number in range(ingestors)]
-    share = GROUP if ingestors > 1 else ""
+    database = house.database()
+    share = GROUP if len(group) > 1 else ""
     with ExitStack() as stack:
-        for name in names:
-            stack.enter_context(session(port, name, f"$share/{GROUP}/{EVERYTHING}" if share else EVERYTHING))
-        publish(port, messages)
-        settings = [Settings(client_id=name, share=share) for name in names]
+        settings = [Settings(client_id=f"bench-{name}", share=share) for name in group]
         running = [stack.enter_context(program(database, house.described.url, one)) for one in settings]
         with psycopg.connect(database, autocommit=True) as connection:
-            early_mib, done = 0.0, 0
+            early_mib, early_s, done, early = 0.0, 0.0, 0, 0
             while done < count:
                 time.sleep(0.02)
                 [(done,)] = connection.execute("select coalesce(sum(through), 0)::int from sequences").fetchall()
                 if done >= count / 4 and not early_mib:
-                    early_mib = max(map(resident_mib, running))
+                    early, early_mib, early_s = done, max(map(resident_mib, running)), sum(map(cpu_s, running))
             ended_at = time.time()
+            cpu_us = 1e6 * (sum(map(cpu_s, running)) - early_s) / max(1, done - early)
             [(began_at, rows)] = connection.execute(
                 "select extract(epoch from min(received_at))::float8, count(*) from fixes"
             ).fetchall()
         assert rows == count
-        return Run(count / (ended_at - began_at), early_mib, max(map(resident_mib, running)))
+        return Run(count / (ended_at - began_at), early_mib, max(map(resident_mib, running)), cpu_us)
 
 
 def resident_mib(pid: int) -> float:
@@ -322,6 +344,24 @@ def resident_mib(pid: int) -> float:
     if not status.exists():
         return 0.0  # Only Linux tells it this way.
     return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS")) / 1024
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has used so far."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        return 0.0
+    user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def copy_alone(connection: psycopg.Connection, said: list[Evidence]) -> None:
+    """The least that has to be done."""
+    table = evidence.TABLES[Fix]
+    with connection.cursor() as cursor, cursor.copy(table.copy) as rows:
+        rows.set_types(table.types)
+        for one in said:
+            rows.write_row(table.row(one))
 
 
 def write_alone(database: str, said: list[Evidence], write: Callable[[psycopg.Connection, list[Evidence]], object]) -> float:
@@ -335,30 +375,61 @@ def write_alone(database: str, said: list[Evidence], write: Callable[[psycopg.Co
         return len(said) / (time.perf_counter() - started)
 
 
-def idle_latency(house: House, count: int = 200) -> list[float]:
+def latency(house: House, flood_per_s: int, count: int = 200) -> list[float]:
     """Milliseconds from publishing a lonely fix to its receipt, sorted."""
     got = threading.Event()
     made = Client(CallbackAPIVersion.VERSION2, client_id="bench-phone")
     made.on_message = lambda *_: got.set()
     made.connect("127.0.0.1", house.described.port)
-    made.subscribe(f"{PREFIX}/workers/w-1/receipt", 1)
+    made.subscribe(f"{PREFIX}/workers/lonely/receipt", 1)
     made.loop_start()
+    settings = Settings(client_id="bench-alone")
     waits = []
-    settings = Settings(client_id="bench-idle")
     with (
-        session(house.described.port, settings.client_id, EVERYTHING),
+        queued(house.described.port, [], [], [["alone"]]),
         program(house.database(), house.described.url, settings),
+        flood(house.described.port, flood_per_s),
     ):
         for seq in range(1, count + 11):
             started = time.perf_counter()
             payload = msgspec.json.encode({"at": time.time(), "lon": 1, "lat": 1, "seq": seq})
-            made.publish(f"{PREFIX}/workers/w-1/position", payload, qos=1)
+            made.publish(f"{PREFIX}/workers/lonely/position", payload, qos=1)
             assert got.wait(20)
             got.clear()
             waits.append(1000 * (time.perf_counter() - started))
             time.sleep(0.03)
     made.loop_stop()
     return sorted(waits[10:])
+
+
+@contextmanager
+def flood(port: int, per_s: int) -> Iterator[None]:
+    """Another phone says so much, by a client in C; nothing where there is none."""
+    program = shutil.which("mosquitto_pub")
+    if program is None or per_s == 0:
+        yield
+        return
+    command = [program, "-p", str(port), "-q", "1", "-M", "1000", "-l", "-t", f"{PREFIX}/workers/loud/position"]
+    over = threading.Event()
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+
+        def say() -> None:
+            assert process.stdin is not None
+            began, said = time.monotonic(), 0
+            while not over.wait(0.01):
+                for _ in range(round((time.monotonic() - began) * per_s) - said):
+                    said += 1
+                    process.stdin.write(b'{"at":%f,"lon":1,"lat":1,"seq":%d}\n' % (time.time(), said))
+                process.stdin.flush()
+            process.stdin.close()
+
+        saying = threading.Thread(target=say)
+        saying.start()
+        time.sleep(1.0)
+        yield
+        over.set()
+        saying.join()
+        process.terminate()
 
 
 if __name__ == "__main__":

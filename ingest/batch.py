@@ -15,6 +15,7 @@ chunk that was read, and a chunk has a bounded number of reports.
 """
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Protocol
 
 from msgspec import Struct
@@ -68,7 +69,7 @@ class Batch:
         self._last_at = now
         self._bytes += len(delivery.payload)
         self._deliveries.append(delivery)
-        self._reports += [(delivery, report) for report in reports]
+        self._reports += zip(repeat(delivery), reports)
         if not reports:
             self._ignored += 1
 

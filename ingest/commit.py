@@ -84,8 +84,8 @@ class Committer:
 
     def _transact(self, reports: Reports, write: Write) -> Committed:
         said = [report.said for _, report in reports]
-        taken = [one for one in said if not isinstance(one, Reject)]
         refused = [one for one in said if isinstance(one, Reject)]
+        taken = [one for one in said if not isinstance(one, Reject)]
         with self._patience.over(self.connection), self.connection.transaction():
             touched = write(self.connection, taken)
             rejects.write(self.connection, refused)

@@ -11,6 +11,7 @@ Rules kept here:
   only to the next session. What is unacknowledged when this program ends is delivered to the next one and found to be a repeat.
 - Told to stop, it takes no more, commits what it holds, acknowledges it, and goes."""
 
+import gc
 import os
 import random
 import signal
@@ -41,6 +42,9 @@ HARD_EXIT_S = 1.0
 """How long after the time for draining a stop may still hang."""
 SWITCH_S = 0.0005
 """How long one thread may keep the interpreter from the other. A COPY gives it away at every block, and wants it back soon."""
+GARBAGE_OBJECTS = 200_000
+"""Objects that may be made before cycles among them are looked for. What a batch is made of, some 10 objects a report, has none and
+goes without that; by Python's own limit of 700 the search costs a quarter of all."""
 CONNECTION = {
     "connect_timeout": "5",
     "keepalives_idle": "10",
@@ -59,6 +63,8 @@ _session = attrgetter("session")
 def run(settings: Settings, database: str, mqtt: str) -> None:
     """Runs until SIGTERM or SIGINT. `database` and `mqtt` are URLs; either may be away at any time."""
     sys.setswitchinterval(SWITCH_S)
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS, 10, 10)
     intake = Intake(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: _stop(intake, settings.drain_s + HARD_EXIT_S))

@@ -245,9 +245,8 @@ def write(connection: psycopg.Connection, evidence: Iterable[Evidence]) -> list[
 
 def _by_table(evidence: Iterable[Evidence]) -> list[tuple[_Table, list[Row]]]:
     rows: dict[type, list[Row]] = {kind: [] for kind in TABLES}
-    for one in evidence:
-        kind = type(one)
-        rows[kind].append(TABLES[kind].row(one))
+    for kind, alike in groupby(evidence, type):
+        rows[kind] += map(TABLES[kind].row, alike)
     return [(table, rows[kind]) for kind, table in TABLES.items() if rows[kind]]
 
 
