@@ -3,9 +3,9 @@
     python -m bench.live [--workers 1000 10000] [--seconds 60] [--every 10]
 
 For each number of workers, on an embedded server: plans and the evidence of the last two hours are stored, verify is started, and
-once it has caught up the fleet reports through ingest's own COPY writer. Counted is the processor time of verify and of its
-database session, as shares of one core, beside what it costs in the same run to store the same fixes (writer and its session
-together), and from the resident memory at two sizes the bytes per live worker.
+started again once it has judged them all; then the fleet reports through ingest's own COPY writer. Counted is the processor time of
+verify and of its database session, as shares of one core, beside what it costs in the same run to store the same fixes (writer and
+its session together), and from the resident memory at two sizes the bytes per live worker.
 
 The fleet serves visits of two hours with half an hour on the way between two homes, so that everybody has a running visit or is on
 the way to one, and at each moment some arrive and some leave.
@@ -78,36 +78,46 @@ def measure(database: str, fleet: "Fleet", seconds: float) -> float:
     fleet.plan(database, began)
     stored = fleet.store_past(database, began)
     print(f"  stored {stored} fixes of the past in {time.time() - began:.0f} s", flush=True)
-    with Verify(database) as verify, psycopg.connect(database, autocommit=True) as writer:
+    with psycopg.connect(database, autocommit=True) as writer:
         evidence.prepare(writer)
         feed = Feed(fleet, writer, began)
-        caught_up_s = verify.catch_up(feed)
-        print(
-            f"  caught up after {caught_up_s:.0f} s: {verify.cpu_s():.1f} s of verify, {verify.server_cpu_s():.1f} s of its session"
-        )
-        verify.spread_looks()
-        feed.run(5.0)
-        feed.written = 0
-        stream = Stream(database, feed)
-        before, judged = verify.spent(), verify.judged()
-        writing, began = feed.spent(), time.monotonic()
-        feed.run(seconds)
-        took_s = time.monotonic() - began
-        stream.stop()
-        own, server = (b - a for a, b in zip(before, verify.spent(), strict=True))
-        state = verify.state()
-        bare = feed.spent() - writing
-        each_us = 1e6 / max(feed.written, 1)
-        print(f"  {feed.written / took_s:.0f} fixes/s written, {(verify.judged() - judged) / took_s:.1f} visits judged a second")
-        print(
-            f"  verify {own / took_s:.1%} + its PostgreSQL session {server / took_s:.1%} = {(own + server) / took_s:.1%} of a core"
-        )
-        print(
-            f"  {own * each_us:.0f} + {server * each_us:.0f} us a fix, "
-            f"{(own + server) / bare:.2f} x storing it ({bare * each_us:.0f} us)"
-        )
-        print(f"  commit to stream: {stream.shown()}; queue {state['queue_depth']}, journal {state['journal_backlog']}")
-        return verify.resident_mb()
+        with Verify(database) as verify:
+            _caught_up("everything is judged", verify, feed)
+        # A new process, so that its memory is that of the fleet at work and not that of a past judged at once.
+        with Verify(database) as verify:
+            _caught_up("a restart has caught up", verify, feed)
+            return _live(database, verify, feed, seconds)
+
+
+def _caught_up(what: str, verify: "Verify", feed: "Feed") -> None:
+    took_s = verify.catch_up(feed)
+    print(
+        f"  {what} after {took_s:.0f} s: {verify.cpu_s():.1f} s of verify, {verify.server_cpu_s():.1f} s of its session", flush=True
+    )
+
+
+def _live(database: str, verify: "Verify", feed: "Feed", seconds: float) -> float:
+    verify.spread_looks()
+    feed.run(5.0)
+    feed.written = 0
+    stream = Stream(database, feed)
+    before, judged = verify.spent(), verify.judged()
+    writing, began = feed.spent(), time.monotonic()
+    feed.run(seconds)
+    took_s = time.monotonic() - began
+    stream.stop()
+    own, server = (b - a for a, b in zip(before, verify.spent(), strict=True))
+    state = verify.state()
+    bare = feed.spent() - writing
+    each_us = 1e6 / max(feed.written, 1)
+    print(f"  {feed.written / took_s:.0f} fixes/s written, {(verify.judged() - judged) / took_s:.1f} visits judged a second")
+    print(f"  verify {own / took_s:.1%} + its PostgreSQL session {server / took_s:.1%} = {(own + server) / took_s:.1%} of a core")
+    print(
+        f"  {own * each_us:.0f} + {server * each_us:.0f} us a fix, "
+        f"{(own + server) / bare:.2f} x storing it ({bare * each_us:.0f} us)"
+    )
+    print(f"  commit to stream: {stream.shown()}; queue {state['queue_depth']}, journal {state['journal_backlog']}")
+    return verify.resident_mb()
 
 
 class Fleet:

@@ -1,18 +1,18 @@
 """Plain: fixes of which `credibility` could hold nothing against, told by their neighbours alone, for very many phones at once.
 
 Credibility is a matter of a quarter of an hour of a phone's fixes, and nearly all fixes are above suspicion. So that their past
-need not be read for each of them, a few numbers are kept of each phone: its last two fixes, and since when it has neither stood
-still nor moved without noise. As long as every step was plain, the newest fix has no flag:
+need not be read for each of them, a few numbers are kept of each phone: its last fix, and since when it has stood still. As long
+as every step was plain, the newest fix has no flag:
 
       not mock, no ping, a possible accuracy, in its time                         mock, stale_ping, impossible_accuracy, clock_skew
       within reach of the fix before; no far jump that names all its numbers      teleport, stale_ping
       a real movement within `frozen_s`                                           frozen
-      two fixes off the line of their neighbours within `frozen_s`                jitter_free
 
 Rules kept here:
 
 - Plain is sufficient and not necessary, with margins: what is not plain is looked at by `credibility`, and that decides.
-- A flag of a position needs no plan, so `datum` and `two_phones` are no matter here.
+- A flag of a position needs no plan, so `datum` and `two_phones` are no matter here; nor is `jitter_free`, which takes longer than
+  the quarter of an hour that a position looks back.
 """
 
 import numpy as np
@@ -29,8 +29,7 @@ from geofence.teleport import LEAP_M, LEAP_MPS, LEAP_S
 MARGIN = 0.9
 """Distances here are taken from fix to fix and there from the window's first: near a bound they could disagree."""
 MOVED_M = 1.0
-ROUGH_M = 1.0
-"""Far above the bounds of `frozen` and `jitter_free`, and far below the noise of any receiver."""
+"""Far below the noise of any receiver. Where a policy lets a still phone tremble by more than a third of it, three times that."""
 
 PHONE = np.dtype(
     [
@@ -38,20 +37,13 @@ PHONE = np.dtype(
         ("lon", "f8"),
         ("lat", "f8"),
         ("accuracy_m", "f4"),
-        ("before_at", "f8"),  # of the fix before the last
-        ("before_lon", "f8"),
-        ("before_lat", "f8"),
         ("moved_at", "f8"),  # when the last real movement ended
-        ("rough_at", "f8"),  # the later of the last two neighbours that were both off the line
-        ("rough", "?"),  # whether the fix before the last was off the line
         ("plain", "?"),
     ]
 )
-"""What is kept of a phone: 70 bytes."""
+"""What is kept of a phone: 37 bytes."""
 
 Phones = NDArray[np.void]
-Track = tuple[Floats, Floats, Floats]
-"""Times, longitudes and latitudes."""
 
 
 class Steps(Struct, frozen=True, eq=False):
@@ -70,18 +62,13 @@ class Steps(Struct, frozen=True, eq=False):
 def phone(fixes: Fixes, mask: Ints, policy: Policy) -> Phones:
     """A phone after all its fixes of a window, of one source and not none, and their flags as `credibility.masks` has them."""
     made = np.zeros(1, dtype=PHONE)
-    last, before = len(fixes.at) - 1, max(len(fixes.at) - 2, 0)
+    last = len(fixes.at) - 1
     made["at"], made["lon"], made["lat"] = fixes.at[last], fixes.lon[last], fixes.lat[last]
     made["accuracy_m"] = fixes.accuracy_m[last]
-    made["before_at"], made["before_lon"], made["before_lat"] = fixes.at[before], fixes.lon[before], fixes.lat[before]
     one, two = slice(None, -1), slice(1, None)
     way = _way(fixes.lon[one], fixes.lat[one], fixes.lon[two], fixes.lat[two])
     moved = np.flatnonzero(way > max(MOVED_M, 3.0 * policy.frozen_m))
     made["moved_at"] = fixes.at[moved[-1] + 1] if len(moved) else fixes.at[0]
-    rough = _off(*(_track(fixes, part) for part in (slice(None, -2), slice(1, -1), slice(2, None)))) > ROUGH_M
-    both = np.flatnonzero(rough[1:] & rough[:-1])
-    made["rough"] = rough[-1] if len(rough) else False
-    made["rough_at"] = fixes.at[both[-1] + 2] if len(both) else fixes.at[0]
     reach = _reachable(fixes.at[one], fixes.accuracy_m[one], fixes.at[two], fixes.accuracy_m[two], way, policy)
     late = fixes.received_at - fixes.at > CLOCK_BEHIND_S * MARGIN
     made["plain"] = not mask.any() and reach.all() and not late.any()
@@ -91,47 +78,24 @@ def phone(fixes: Fixes, mask: Ints, policy: Policy) -> Phones:
 def step(phones: Phones, steps: Steps, policy: Policy) -> Phones:
     """The phones after one more fix each; `plain` are those whose newest fix has no flag."""
     after = phones.copy()
-    last = (phones["at"], phones["lon"], phones["lat"])
-    way = _way(*last[1:], steps.lon, steps.lat)
-    rough = (
-        _off((phones["before_at"], phones["before_lon"], phones["before_lat"]), last, (steps.at, steps.lon, steps.lat)) > ROUGH_M
-    )
+    way = _way(phones["lon"], phones["lat"], steps.lon, steps.lat)
     after["moved_at"] = np.where(way > max(MOVED_M, 3.0 * policy.frozen_m), steps.at, phones["moved_at"])
-    after["rough_at"] = np.where(rough & phones["rough"], phones["at"], phones["rough_at"])
-    after["rough"] = rough
     far = (way > REPEAT_M * MARGIN) & ~np.isnan(steps.altitude_m) & ~np.isnan(steps.accuracy_m)
     clear = ~steps.odd & ~(steps.accuracy_m < policy.accuracy_min_m) & ~far
     clear &= steps.at <= steps.received_at + policy.clock_ahead_max_s
     clear &= steps.received_at - steps.at <= CLOCK_BEHIND_S * MARGIN
     clear &= _reachable(phones["at"], phones["accuracy_m"], steps.at, steps.accuracy_m, way, policy)
     clear &= steps.at - after["moved_at"] < policy.frozen_s
-    clear &= rough | (steps.at - after["rough_at"] < policy.frozen_s)
     after["plain"] = phones["plain"] & clear & (steps.at > phones["at"])
-    after["before_at"], after["before_lon"], after["before_lat"] = last
     after["at"], after["lon"], after["lat"], after["accuracy_m"] = steps.at, steps.lon, steps.lat, steps.accuracy_m
     return after
 
 
-def _track(fixes: Fixes, part: slice) -> Track:
-    return fixes.at[part], fixes.lon[part], fixes.lat[part]
-
-
 def _way(lon: Floats, lat: Floats, to_lon: Floats, to_lat: Floats) -> Floats:
-    return np.hypot(*_metres(lon, lat, to_lon, to_lat))
-
-
-def _metres(lon: Floats, lat: Floats, to_lon: Floats, to_lat: Floats) -> tuple[Floats, Floats]:
     metres = np.radians(1.0) * EARTH_M
     turn = (to_lon - lon + 180.0) % 360.0 - 180.0
-    return turn * metres * np.cos(np.radians(lat)), (to_lat - lat) * metres
-
-
-def _off(one: Track, middle: Track, two: Track) -> Floats:
-    """How far the middle one of three fixes lies from where the other two say that it should be."""
-    share = (middle[0] - one[0]) / np.maximum(two[0] - one[0], 1e-9)
-    east, north = _metres(*one[1:], *middle[1:])
-    to_east, to_north = _metres(*one[1:], *two[1:])
-    return np.hypot(east - share * to_east, north - share * to_north)
+    way: Floats = np.hypot(turn * metres * np.cos(np.radians(lat)), (to_lat - lat) * metres)
+    return way
 
 
 def _reachable(at: Floats, accuracy_m: Floats, to_at: Floats, to_accuracy_m: Floats, way: Floats, policy: Policy) -> Bools:

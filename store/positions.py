@@ -24,6 +24,8 @@ FLAGS_BACK_S = 900.0
 """How far before the newest fix flags are looked for: credibility is a matter of neighbours in time."""
 
 
+PHONES_AT_ONCE = 500
+"""So many quarters of an hour in memory at a time, however many phones a backlog tells of."""
 POLICY = Policy()
 """The defaults, whatever the service: a position belongs to no visit."""
 
@@ -110,13 +112,13 @@ class _Newest(Struct, frozen=True):
 
 def _flags(connection: Connection, newest: Sequence[_Newest]) -> tuple[list[tuple[str, ...]], dict[str, Phones]]:
     spans = [Span(n, fix.source, fix.at - FLAGS_BACK_S, fix.at + 1e-6) for n, fix in enumerate(newest)]
-    around = read_fixes(connection, spans)
     shown: list[tuple[str, ...]] = [()] * len(newest)
     phones: dict[str, Phones] = {}
-    for n, fixes in around.items():
-        mask = credibility.masks(fixes, POLICY)
-        shown[n] = credibility.names(int(mask[-1]))
-        phones[newest[n].source] = plain.phone(fixes, mask, POLICY)
+    for first in range(0, len(spans), PHONES_AT_ONCE):
+        for n, fixes in read_fixes(connection, spans[first : first + PHONES_AT_ONCE]).items():
+            mask = credibility.masks(fixes, POLICY)
+            shown[n] = credibility.names(int(mask[-1]))
+            phones[newest[n].source] = plain.phone(fixes, mask, POLICY)
     return shown, phones
 
 

@@ -58,7 +58,7 @@ def tracks(draw: st.DrawFn) -> Fixes:
             lat[part] = lat[start]
         case "cache":
             altitude[:] = 50.0
-            lon[::7], lat[::7] = lon[0] + 0.01, lat[0]
+            lon[::7], lat[::7] = lon[0] + 0.004, lat[0]
         case "late":
             of = replace(of, received_at=of.at + np.where(np.arange(count) >= start, 700.0, 1.0))
         case "odd":

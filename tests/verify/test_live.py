@@ -35,7 +35,7 @@ def played(world: World, reports: list[Evidence], until: float, start: float = N
 
 def test_an_arrival_is_told_at_once_and_a_calm_visit_is_left_alone(world: World) -> None:
     world.visit("v1", world.worker("anna"), world.site(0), NINE, TEN + 3600)
-    came_at, looks = NINE + 300, 0
+    came_at, looks = NINE + 330, 0
     reports = [*walk("anna", 1500, 0, NINE - 900, came_at, every_s=10.0), *stay("anna", 0, came_at, TEN + 3600, every_s=10.0)]
     told_at = None
     judge = verify.judging.judge
