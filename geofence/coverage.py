@@ -30,6 +30,9 @@ PERMITTED = frozenset(
 """Permissions with which a phone can report. Anything else that it names means that it cannot."""
 BELIEVED = 0.9
 """Home activity shows the worker where she is believed to be inside by at least this much."""
+UNSEEN_MAX = 0.94
+"""Just below what is told as on site and counted as sure."""
+EDGE_S = 0.001
 AT_DOOR_S = 120.0
 GONE, STIRS_MIN = 0.05, 2
 """A home that stirs so often while she is believed to be away has somebody else in it, whose stirring shows nothing of her."""
@@ -49,19 +52,18 @@ class Coverage(Struct, frozen=True):
 def cover(
     scene: Scene,
     witness: Witness,
-    presence: Curve,
+    seen: Stretches,
     stay: tuple[float, float] | None,
     policy: Policy,
     now: float,
     outages: Sequence[tuple[float, float]],
 ) -> Coverage:
-    """The coverage of a visit with its gaps. `presence` is P(on site), `stay` from arrival to departure."""
+    """The coverage of a visit with its gaps. `seen` is what `covering` says, `stay` goes from arrival to departure."""
     visit = scene.visit
     whole = [(ms(visit.starts_at), ms(visit.ends_at))]
     if stay is not None:
         whole.append((ms(stay[0]), ms(stay[1])))
     expected = intersect(union(whole), [(FOREVER[0], ms(now))])
-    seen = covering(witness, presence, policy)
     monitored = length(intersect(expected, seen))
     missing = subtract(expected, seen)
     causes = _causes(scene, witness, policy, now, outages) if missing else []
@@ -79,6 +81,25 @@ def covering(witness: Witness, presence: Curve, policy: Policy) -> Stretches:
             *((ms(at), ms(at + policy.horizon_home_s)) for at in stirred),
         ]
     )
+
+
+def unproven(presence: Curve, seen: Stretches, witness: Witness) -> Curve:
+    """P(on site) held below what counts as sure where nobody saw anything: likely, and not proven.
+
+    Who is checked out by a code at the home, or locks up, was there for a while before; that while is not seen, but shown.
+    """
+    low, high = float(presence.at[0]), float(presence.at[-1])
+    shown = ((ms(a.at - a.covers_s), ms(a.at)) for a in witness.anchors if a.strong and a.llr > 0.0)
+    unseen = subtract([(ms(low), ms(high))], union([*seen, *shown]))
+    if not unseen:
+        return presence
+    edges = np.array(unseen).ravel() / 1000.0
+    outer = np.concatenate((edges[::2] - EDGE_S, edges[1::2] + EDGE_S))
+    at = np.unique(np.clip(np.concatenate((presence.at, edges, outer)), low, high))
+    inside = np.searchsorted(edges, at, side="right") % 2 == 1
+    inside |= np.isin(at, edges)
+    on = presence.value(at)
+    return Curve(at, np.where(inside, np.minimum(on, UNSEEN_MAX), on))
 
 
 def _lived_in(witness: Witness, presence: Curve) -> bool:

@@ -38,7 +38,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from geofence import credibility, verdict
-from geofence.coverage import Coverage, cover
+from geofence.coverage import Coverage, cover, covering, unproven
 from geofence.curve import Curve, Run, above, arrival, bridged, departure, seconds
 from geofence.evidence import Observed
 from geofence.explanation import explain
@@ -70,12 +70,14 @@ def judge(scene: Scene, observed: Observed, policy: Policy, now: float, outages:
         likely = bridged(_clipped(posterior.likely, own[0], end), policy.grace_s)
     else:
         honest = likely = Curve(np.array([low, low + 1.0]), np.zeros(2))
+    seen = covering(witness, honest, policy)
+    honest = unproven(honest, seen, witness)
     curve = bridged(honest, policy.grace_s)
     stays = _stays(likely)
     arrived_at, left_at, gone = _ends(likely, stays, end < own[1])
     on_site = seconds(curve, above(likely, 0.5))
     hull = (stays[0][0], stays[-1][1]) if stays else None
-    coverage = cover(scene, witness, honest, hull, policy, now, outages)
+    coverage = cover(scene, witness, seen, hull, policy, now, outages)
     reading = verdict.Reading(arrived_at=arrived_at, left_at=left_at, on_site=on_site, coverage=coverage, decided_departure=gone)
     answer = verdict.decide(scene, witness, reading, policy, now)
     findings = verdict.find(scene, witness, reading, answer, policy, now)

@@ -121,7 +121,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a fix that is not credible still counts: it is down-weighted, never deleted [design]."""
 
     # What the plan makes likely: a weak prior, never evidence -------------------------------------------------------------------
-    prior_on: float = 0.1
+    prior_on: float = 0.05
     """Probability of being there already when the widened window opens."""
     arrive_mean_s: float = 1800.0
     """Mean time until an absent worker arrives, while the visit is planned."""
@@ -129,7 +129,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Mean time that a worker stays, while the visit is planned."""
     off_plan_stay_mean_s: float = 900.0
     """Mean time that a worker stays outside the planned interval: unheard of, she is gone a few minutes after the plan's end."""
-    off_plan_arrive_mean_s: float = 7200.0
+    off_plan_arrive_mean_s: float = 28_800.0
     """Mean time until an absent worker arrives before the plan's start."""
     after_plan_arrive_mean_s: float = 86_400.0
     """The same after the plan's end: then nobody comes any more."""
@@ -162,7 +162,9 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Against being there a moment before a check-in or after a check-out: people check when they come and when they go."""
     check_edge_s: float = 120.0
     """That moment: how long before or after the check."""
-    llr_credential: float = 4.5
+    door_edge_s: float = 60.0
+    """The same for a lock, which is at the door."""
+    llr_credential: float = 6.0
     """A lock that was worked with the worker's own credential."""
     llr_credential_edge: float = 3.0
     """The same for a check at the home, and for unlocking and locking with her own credential: those happen at the door."""

@@ -3,9 +3,9 @@
 States and rates (per second; the plan makes them likelier or less, and is no evidence):
 
                  come(t)                           inside the plan      outside it
-      away  ───────────────▶  on          come     1 / arrive_mean_s    1 / off_plan_arrive_mean_s, after it hardly
-            ◀───────────────              leave    1 / stay_mean_s      1 / off_plan_stay_mean_s
-                 leave(t)
+      away  ───────────────▶  on          come     1 / arrive_mean_s    1 / off_plan_arrive_mean_s, after it hardly; as inside it
+            ◀───────────────                                            just before it (punctuality_s), for people come early
+                 leave(t)                 leave    1 / stay_mean_s      1 / off_plan_stay_mean_s
 
 Over a time dt with constant rates, π = come / (come + leave) and f = e^(-(come + leave) dt):
 
@@ -91,11 +91,8 @@ def _transitions(at: Floats, visit: Visit, policy: Policy) -> tuple[Floats, Floa
     """P(on | on) and P(on | away) over each interval between nodes."""
     dt = np.diff(at)
     middle = at[:-1] + dt / 2
-    planned = (middle >= visit.starts_at) & (middle < visit.ends_at)
-    over = middle >= visit.ends_at
-    idle = np.where(over, 1.0 / policy.after_plan_arrive_mean_s, 1.0 / policy.off_plan_arrive_mean_s)
-    come = np.where(planned, 1.0 / policy.arrive_mean_s, idle)
-    leave = np.where(planned, 1.0 / policy.stay_mean_s, 1.0 / policy.off_plan_stay_mean_s)
+    planned, due = _planned(middle, (visit,)), _planned(middle + policy.punctuality_s, (visit,))
+    come, leave = _rates(planned | due, planned, middle >= visit.ends_at, policy)
     level = come / (come + leave)
     fade = np.exp(-(come + leave) * dt)
     return level + (1.0 - level) * fade, level * (1.0 - fade)

@@ -322,20 +322,20 @@ def _anchors(
             own, covers_s = (0.0, 0.0) if doubted else (own, covers_s)
             anchors.append(Anchor(check.at, policy.llr_check_app + own, covers_s, strong=False))
         hint = policy.llr_credential_edge if check.method in HOME_METHODS else policy.llr_check_edge
-        edges.append(_edge(check.at, check.kind == "in", hint, policy))
+        edges.append(_edge(check.at, check.kind == "in", hint, policy.check_edge_s))
     for event in observed.events:
         if event.worker == visit.worker or event.credential == visit.worker:
             here = event.source in ours
             anchors.append(Anchor(event.at, policy.llr_credential * (1 if here else -1), policy.horizon_home_s, strong=True))
             if here and event.kind in ("unlock", "lock"):
-                edges.append(_edge(event.at, event.kind == "unlock", policy.llr_credential_edge, policy))
+                edges.append(_edge(event.at, event.kind == "unlock", policy.llr_credential_edge, policy.door_edge_s))
     key = lambda anchor: (anchor.at, anchor.llr, anchor.covers_s)  # noqa: E731
     return tuple(sorted(anchors, key=key)), tuple(sorted(edges, key=key))
 
 
-def _edge(at: float, coming: bool, llr: float, policy: Policy) -> Anchor:
+def _edge(at: float, coming: bool, llr: float, off_s: float) -> Anchor:
     """The hint that she was not there just before coming, or just after going."""
-    return Anchor(at + policy.check_edge_s * (-1 if coming else 1), -llr, 0.0, strong=False)
+    return Anchor(at + off_s * (-1 if coming else 1), -llr, 0.0, strong=False)
 
 
 def _check_fixes(checks: list[Check], plane: Plane, fence: Fence, policy: Policy) -> list[tuple[float, float]]:

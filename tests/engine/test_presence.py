@@ -25,10 +25,9 @@ def path_by_path(at: list[float], llr: list[float], plan: Visit) -> list[float]:
         for k, (state, gain) in enumerate(zip(path, llr, strict=True)):
             before = at[k - 1] if k else at[0]
             inside = plan.starts_at <= (before + at[k]) / 2 < plan.ends_at
+            due = plan.starts_at - POLICY.punctuality_s <= (before + at[k]) / 2 < plan.ends_at
             over = (before + at[k]) / 2 >= plan.ends_at
-            come = 1 / (
-                POLICY.arrive_mean_s if inside else POLICY.after_plan_arrive_mean_s if over else POLICY.off_plan_arrive_mean_s
-            )
+            come = 1 / (POLICY.arrive_mean_s if due else POLICY.after_plan_arrive_mean_s if over else POLICY.off_plan_arrive_mean_s)
             leave = 1 / (POLICY.stay_mean_s if inside else POLICY.off_plan_stay_mean_s)
             fade = exp(-(come + leave) * (at[k] - before))
             share = come / (come + leave)
@@ -45,7 +44,7 @@ def path_by_path(at: list[float], llr: list[float], plan: Visit) -> list[float]:
 @given(moments, st.data())
 def test_the_smoothed_chain_is_the_sum_over_all_paths(offsets: list[int], data: st.DataObject) -> None:
     plan = visit(6000.0)
-    offsets = sorted({*offsets, 0, 6000})  # nodes where the rates change, as the engine puts them
+    offsets = sorted({*offsets, -600, 0, 6000})  # nodes where the rates change, as the engine puts them
     at = [START + offset for offset in offsets]
     llr = data.draw(st.lists(st.floats(-5.0, 5.0), min_size=len(at), max_size=len(at)))
     state = presence.start(plan, at[0], POLICY)
