@@ -56,6 +56,8 @@ CLOCK_JITTER_S = 30.0
 """By how much the delay of a live phone varies: an ordinary mobile network, and not a queue."""
 CLOCK_INTERVALS = 3.0
 """A phone that sends with each report the one before is late by one interval, and by more when a message is lost."""
+SAME_M, SAME_FIXES, SAME_ACCURACY_M = 0.12, 3, 20.0
+"""The same position to the last of six digits, again and again, by a phone that claims to be better than Wi-Fi: fewer will do."""
 FROZEN_SPREAD = 3.0
 """A run of frozen fixes extends no further than so many times what one may tremble, or it crept somewhere."""
 SMOOTH_M = 0.1
@@ -129,7 +131,7 @@ def _flag_track(mask: Ints, fixes: Fixes, own: Ints, policy: Policy) -> None:
     step = np.hypot(np.diff(east), np.diff(north))
     # A cell's position is the tower's, and the same each time: only what claims to be precise can be too still to be true.
     precise = ~(accuracy_m > policy.accuracy_max_m)
-    frozen = _frozen(at, east, north, step, policy) & precise
+    frozen = _frozen(at, east, north, step, accuracy_m, policy) & precise
     mask[own[frozen]] |= FROZEN
     mask[own[_smooth(at, east, north, step, policy) & precise & ~frozen]] |= JITTER_FREE
     stale = _stale(fixes, own, step) & precise & ~frozen
@@ -149,10 +151,12 @@ def _metres(fixes: Fixes, own: Ints) -> tuple[Floats, Floats]:
     return turn * metres * np.cos(np.radians(lat)), (lat - lat[0]) * metres
 
 
-def _frozen(at: Floats, east: Floats, north: Floats, step: Floats, policy: Policy) -> Bools:
+def _frozen(at: Floats, east: Floats, north: Floats, step: Floats, accuracy_m: Floats, policy: Policy) -> Bools:
     """Fixes that hardly tremble, neither from one to the next nor all together."""
     still = step <= policy.frozen_m
     frozen = _long_runs(at, still, policy.frozen_fixes, policy.frozen_s)
+    same = (step <= SAME_M) & (accuracy_m[1:] < SAME_ACCURACY_M) & (accuracy_m[:-1] < SAME_ACCURACY_M)
+    frozen |= _long_runs(at, same, SAME_FIXES, policy.frozen_s)
     for run in _runs(still) if frozen.any() else []:
         if max(np.ptp(east[run]), np.ptp(north[run])) > FROZEN_SPREAD * policy.frozen_m:
             frozen[run] = False

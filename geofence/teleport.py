@@ -9,9 +9,9 @@ Impossible steps cut a track into stretches, each of which fits itself. Then, in
    anywhere: who was carried to a place by a jump has no way there, and who walked has. Both, if neither has: nobody knows which was
    true.
 
-Apart from that, leaps: she stood still before a step and after it, and nobody gets from one door to another so far away in the
-time, with a vehicle to get into and out of. One leap may be a fault of a receiver, or of a clock. A stretch that was leapt into and
-out of goes, however honest it looks otherwise: so does who switches to a made-up position for the time of a visit.
+Apart from that, leaps: she stands at a place, and came there in a step in which nobody gets so far, from door to door or as she was
+on her way; and left it in another. One such step may be a fault of a receiver, or of a clock. A place that was leapt to and from
+goes, however honest it looks otherwise: so does who switches to a made-up position for the time of a visit.
 
 A track that jumps more than `STRETCHES_MAX` times is no track: none of its brief stretches is believed.
 """
@@ -31,6 +31,9 @@ LEAP_M = 100.0
 LEAP_MPS = 8.0
 """From door to door nobody gets further than this, and this for every second: a bicycle at full speed, a car that must be unlocked,
 started and parked."""
+LEAP_HASTE = 1.5
+LEAP_STEPS = 3
+"""On the road she gets as far as her haste of a few steps before says, and half as much again: who arrives slows down."""
 LEAP_S = 300.0
 """In a longer step there is time for a fast road."""
 STILL_M = 60.0
@@ -48,22 +51,33 @@ def teleported(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, poli
     """Which fixes of one phone, in the order of time and in metres about any place, are where nobody could have been."""
     error = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m) * (2.0 / RAYLEIGH_68)
     step, took, blur = np.hypot(np.diff(east), np.diff(north)), np.diff(at), error[:-1] + error[1:]
-    told = _leapt(step, took, blur)
+    told = _leapt(step, took, blur, east, north)
     jumps = np.flatnonzero(step - blur > policy.teleport_mps * (took + 1.0))
     if len(jumps):
         told |= _impossible(jumps, at, east, north, error, policy)
     return told
 
 
-def _leapt(step: Floats, took: Floats, blur: Floats) -> Bools:
-    """What lies between two steps from one place where she stood to another that nobody could have made in the time."""
+def _leapt(step: Floats, took: Floats, blur: Floats, east: Floats, north: Floats) -> Bools:
+    """The places that were leapt to and from: she stands there behind one step that nobody could have made, and before another."""
     told = np.zeros(len(step) + 1, dtype=bool)
-    far = (step - blur > LEAP_M + LEAP_MPS * took) & (took <= LEAP_S)
-    if np.count_nonzero(far) < 2:
+    far = np.flatnonzero((step - blur > LEAP_M + LEAP_MPS * took) & (took <= LEAP_S))
+    if len(far) < 2:
         return told
-    stood = np.concatenate(([False], (step <= np.minimum(blur, STILL_M)) & (took <= LEAP_S), [False]))
-    for first, last in pairwise(np.flatnonzero(far & stood[:-2] & stood[2:]).tolist()):
-        told[first + 1 : last + 1] = True
+    stood = (step <= np.minimum(blur, STILL_M)) & (took <= LEAP_S)
+    pace = step / np.maximum(took, 1.0)
+
+    def leap(k: int, before: slice) -> bool:
+        """Whether she went no such way in the time, as fast as she was on the way before it (or behind it)."""
+        usual = LEAP_HASTE * float(pace[before].max(initial=0.0))
+        return bool(step[k] - blur[k] > LEAP_M + max(LEAP_MPS, usual) * took[k])
+
+    for one, two in pairwise(far.tolist()):
+        inside = slice(one + 1, two + 1)
+        stands = two > one + 1 and stood[one + 1] and stood[two - 1]
+        stays = max(np.ptp(east[inside]), np.ptp(north[inside])) < TRAVEL_M
+        if stands and stays and leap(one, slice(max(one - LEAP_STEPS, 0), one)) and leap(two, slice(two + 1, two + 1 + LEAP_STEPS)):
+            told[inside] = True
     return told
 
 

@@ -58,6 +58,13 @@ def test_a_position_that_trembles_by_centimetres_is_made_up_at_any_interval() ->
         assert not flagged(fixes(at, errors(rng, at, 3.0), errors(rng, at, 3.0), 5.0), "frozen").any(), every_s
 
 
+def test_three_positions_that_are_the_same_to_the_last_digit_are_enough_for_a_phone_that_claims_to_be_exact() -> None:
+    at = np.array([0.0, 300.0, 600.0])
+    assert flagged(fixes(at, np.zeros(3), np.zeros(3), 8.0), "frozen").all()
+    assert not flagged(fixes(at, np.zeros(3), np.zeros(3), 45.0), "frozen").any(), "the same wireless networks, the same answer"
+    assert not flagged(fixes(at, np.array([0.0, 0.3, 0.0]), np.zeros(3), 8.0), "frozen").any()
+
+
 def test_who_creeps_somewhere_is_not_frozen() -> None:
     at = np.arange(0.0, 3600.0, 60.0)
     wiggle = np.where(np.arange(60) % 2 == 0, 0.0, 0.15)

@@ -97,3 +97,14 @@ def test_a_bus_a_lift_and_a_drive_between_two_reports_are_no_leaps() -> None:
     driving = np.clip((at - 600.0) * 15.0, 0.0, 20_000.0)
     rng = np.random.default_rng(1)
     assert told(at, driving + rng.normal(0, 8, len(at)), rng.normal(0, 8, len(at))) == []
+
+
+def test_who_walks_and_is_in_a_home_a_kilometre_away_a_minute_later_leapt_and_who_drove_there_did_not() -> None:
+    at = np.arange(0.0, 7200.0, 60.0)
+    rng = np.random.default_rng(3)
+    noise = rng.normal(0, 4, len(at))
+    there = (at >= 1800) & (at < 5400)
+    for pace, leapt in ((1.4, True), (15.0, False)):
+        before, after = np.minimum(at - 1740.0, 0.0) * pace, np.maximum(at - 5460.0, 0.0) * pace
+        east = np.where(there, 1000.0, before + after + np.where(at > 5400, 2000.0 if not leapt else 0.0, 0.0)) + noise
+        assert told(at, east, noise) == (there.nonzero()[0].tolist() if leapt else []), pace
