@@ -133,8 +133,10 @@ def believed(rows: Rows, at: Floats, policy: Policy) -> Floats:
     """P(on site) of each row at a later moment, when nothing was observed since."""
     on: Floats = rows["on"].copy()
     start, end = rows["starts_at"], rows["ends_at"]
+    early = start - policy.punctuality_s
     for low, high, arrive_s, stay_s in (
-        (-np.inf, start, policy.off_plan_arrive_mean_s, policy.off_plan_stay_mean_s),
+        (-np.inf, early, policy.off_plan_arrive_mean_s, policy.off_plan_stay_mean_s),
+        (early, start, policy.arrive_mean_s, policy.off_plan_stay_mean_s),
         (start, end, policy.arrive_mean_s, policy.stay_mean_s),
         (end, np.inf, policy.after_plan_arrive_mean_s, policy.off_plan_stay_mean_s),
     ):

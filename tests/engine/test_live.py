@@ -52,11 +52,10 @@ def second_by_second(where: Scene, of: Fixes) -> float:
     on, now, last = 0.1, START - 3000.0, -np.inf
     for at, gain in zip(of.at.tolist(), llr.tolist(), strict=True):
         while now < at:
-            if visit.starts_at <= now < visit.ends_at:
-                arrive_s, stay_s = POLICY.arrive_mean_s, POLICY.stay_mean_s
-            else:
-                arrive_s = POLICY.off_plan_arrive_mean_s if now < visit.starts_at else POLICY.after_plan_arrive_mean_s
-                stay_s = POLICY.off_plan_stay_mean_s
+            planned = visit.starts_at <= now < visit.ends_at
+            away_s = POLICY.off_plan_arrive_mean_s if now < visit.starts_at else POLICY.after_plan_arrive_mean_s
+            arrive_s = POLICY.arrive_mean_s if planned or 0.0 < visit.starts_at - now <= POLICY.punctuality_s else away_s
+            stay_s = POLICY.stay_mean_s if planned else POLICY.off_plan_stay_mean_s
             rate = 1 / arrive_s + 1 / stay_s
             level = 1 / arrive_s / rate
             on, now = level + (on - level) * exp(-rate), now + 1.0
