@@ -176,20 +176,26 @@ def wrongs(rows: Sequence[Row], worlds: Sequence[str]) -> str:
 def coverage(rows: Sequence[Row], worlds: Sequence[str]) -> str:
     """Error of coverage, and the share of unmonitored seconds whose cause is right."""
     lines = [
-        "| world | fixes | clock | visits | within 0.5 points | median | p95 | cause right |",
+        "| world | fixes | phone | visits | within 0.5 points | median | p95 | cause right |",
         "|---|---|---|--:|--:|--:|--:|--:|",
     ]
     for world in worlds:
         for sampling in SAMPLINGS:
-            for clock in ("right", "wrong"):
+            for kind in ("honest", "spoofed", "wrong clock"):
                 own = [r for r in rows if (r.world, r.sampling, r.method) == (world, sampling, "engine")]
-                own = [r for r in own if ("clock_skew" in r.faults) == (clock == "wrong")]
+                own = [r for r in own if _phone(r) == kind]
                 if errors := sorted(abs(r.coverage_points) for r in own if r.coverage_points is not None):
                     within = sum(error <= 0.5 for error in errors) / len(errors)
                     middle, far = errors[len(errors) // 2], errors[int(0.95 * len(errors))]
                     shares = f"{_percent(within, 1)} | {middle:.2f} | {far:.2f} | {_percent(_right(own), 1)}"
-                    lines.append(f"| {world} | {sampling} | {clock} | {len(errors)} | {shares} |")
+                    lines.append(f"| {world} | {sampling} | {kind} | {len(errors)} | {shares} |")
     return "\n".join(lines)
+
+
+def _phone(row: Row) -> str:
+    if "clock_skew" in row.faults:
+        return "wrong clock"
+    return "spoofed" if row.behaviour == "spoofer" else "honest"
 
 
 def why(rows: Sequence[Row], world: str) -> str:
