@@ -5,6 +5,7 @@ from typing import Any, NotRequired
 
 from fastapi import APIRouter, Response
 from msgspec.structs import asdict
+from psycopg import AsyncConnection
 from typing_extensions import TypedDict
 
 from api.database import Database
@@ -14,7 +15,7 @@ from api.reply import Json, rfc3339, rfc3339_epoch
 from geofence import window
 from geofence.plan import Visit
 from geofence.policy import Policy
-from store import observations, views
+from store import observations, policies, views
 
 router = APIRouter(prefix="/v1", tags=["visits"])
 
@@ -74,12 +75,14 @@ class EvidenceList(TypedDict):
 
 @router.get("/visits/{id}/evidence", response_model=EvidenceList, response_class=Json)
 async def get_evidence(visit: PathId, database: Database) -> Response:
-    """Checks, device events and statuses in the visit's window. Fixes: the worker's track with the window's `from` and `to`."""
+    """Checks, device events and statuses in the visit's window, which its service's policy sets. Fixes: the worker's track with the
+    window's `from` and `to`, and with `visit`, so that they are flagged as its verdict saw them.
+    """
     rows = await views.visits_by_id(database, [visit])
     if not rows:
         raise unknown("visit", visit)
     row = rows[0]
-    opens, closes = window(_planned(row), Policy())
+    opens, closes = window(planned(row), await judged_by(database, row))
     span = (_moment(opens), _moment(closes))
     checks = await observations.checks(database, row.worker, *span, ROWS_MAX)
     device_events = await observations.device_events(database, row.site, *span, ROWS_MAX)
@@ -98,7 +101,14 @@ def _read(row: observations.CheckRow | observations.DeviceEventRow | observation
     return {**sent, "at": rfc3339(row.at), "received_at": rfc3339(row.received_at)}
 
 
-def _planned(row: views.VisitRow) -> Visit:
+async def judged_by(database: AsyncConnection, row: views.VisitRow) -> Policy:
+    """The policy that a visit is judged by."""
+    known = await policies.fetch(database)
+    return known.of(row.service, max(row.ends_at, row.updated_at).timestamp())
+
+
+def planned(row: views.VisitRow) -> Visit:
+    """A stored visit as the engine takes it."""
     return Visit(
         id=row.id,
         worker=row.worker,

@@ -4,21 +4,27 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NotRequired
 
+import msgspec
 import numpy as np
+import shapely
 from fastapi import APIRouter, Path, Query, Request, Response
+from psycopg import AsyncConnection
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from api import paging
 from api.database import Database
-from api.fields import Cursor, From, Reporter, Said, To
+from api.evidence import judged_by, planned
+from api.fields import Cursor, From, Id, Reporter, Said, To
 from api.problem import FieldError, invalid, unknown
 from api.reply import GeoJson, rfc3339
 from geofence import flags
+from geofence.credibility import Expected
 from geofence.evidence import Fixes
 from geofence.outcome import Presence
+from geofence.plan import Site
 from geofence.policy import Policy
-from store import observations
+from store import observations, views
 
 router = APIRouter(prefix="/v1", tags=["positions"])
 
@@ -144,10 +150,16 @@ async def get_track(
     database: Database,
     start: From = None,
     end: To = None,
+    visit: Annotated[
+        Id | None, Query(description="flags as this visit's verdict saw them: by its policy, and by its place")
+    ] = None,
     limit: PointLimit = LENGTH_MAX,
     cursor: Cursor = None,
 ) -> Response:
-    """Every fix of a worker in the order of `at`: from `from`, else 24 hours before `to`, up to `to`, else up to the newest."""
+    """Every fix of a worker in the order of `at`: from `from`, else 24 hours before `to`, up to `to`, else up to the newest.
+
+    Without `visit` fixes are flagged by the built-in policy and by no plan, as newest positions are.
+    """
     start, end = _span(start, end, datetime.now(UTC))
     if end <= start:
         raise invalid([FieldError(field="to", at="query", detail="must be after from")])
@@ -159,11 +171,25 @@ async def get_track(
     page, last = paging.cut(inside, limit)
     if not page and after is None and not await observations.has_reported(database, worker):
         raise unknown("worker", worker)
-    found = flags(columns([*lead, *rows]), Policy())[len(lead) :]
+    policy, plan = (Policy(), ()) if visit is None else await _as_judged(database, visit)
+    found = flags(columns([*lead, *rows]), policy, plan)[len(lead) :]
     features = [fix(worker, row, list(why)) for row, why in zip(page, found, strict=False)]
     said = {"from": start.isoformat(), "to": end.isoformat()}
     behind = paging.url(request, _Place(last.at, last.source, last.identity), **said) if last else None
     return GeoJson(Track(type="FeatureCollection", features=features, next=behind))
+
+
+async def _as_judged(database: AsyncConnection, visit: str) -> tuple[Policy, tuple[Expected, ...]]:
+    """By what the fixes of a visit are flagged: its policy, and where it has its worker."""
+    rows = await views.visits_by_id(database, [visit])
+    if not rows:
+        raise unknown("visit", visit)
+    policy, stored = await judged_by(database, rows[0]), await views.site(database, rows[0].site)
+    assert stored is not None, "a site that a visit names cannot be deleted"
+    geometry = shapely.from_geojson(msgspec.json.encode(stored.geometry).decode())
+    site = Site(id=stored.id, geometry=geometry, radius_m=stored.radius_m)
+    plan = planned(rows[0])
+    return policy, (Expected(site, plan.starts_at, plan.ends_at),)
 
 
 def _span(start: datetime | None, end: datetime | None, now: datetime) -> tuple[datetime, datetime]:

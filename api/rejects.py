@@ -109,6 +109,17 @@ async def get_reject(number: Number, database: Database) -> Response:
     return Json(_read(rows[0], len(rows[0].payload)))
 
 
+# Before the one of a single reject, whose path it would fit; and not at /rejects/replay, which is where a reject would be.
+@router.post("/rejects/all/replay", response_model=ReplayList, response_class=Json, status_code=202)
+async def replay_rejects(
+    database: Database, reason: OfReason = None, topic: OfTopic = None, start: From = None, end: To = None
+) -> Response:
+    """Has all open rejects that fit read again, the oldest first; without a filter that is every one."""
+    wanted = rejects.Filter(reason=reason, topic=topic, start=start, end=end)
+    marked = await rejects.want_soon(database, wanted)
+    return Json(ReplayList(wanted=marked, more=marked >= rejects.WANT_MAX), 202)
+
+
 @router.post("/rejects/{id}/replay", response_model=RejectRead, response_class=Json, responses={202: {"model": RejectRead}})
 async def replay_reject(number: Number, database: Database) -> Response:
     """Has one reject read again by ingest as it is now. 202: it will be, ask for the reject again; 200: that is done already."""
@@ -119,16 +130,6 @@ async def replay_reject(number: Number, database: Database) -> Response:
     if not rows:
         raise unknown("reject", str(number))
     return Json(_read(rows[0], SHOWN_BYTES), 202 if marked else 200)
-
-
-@router.post("/rejects/replay", response_model=ReplayList, response_class=Json, status_code=202)
-async def replay_rejects(
-    database: Database, reason: OfReason = None, topic: OfTopic = None, start: From = None, end: To = None
-) -> Response:
-    """Has all open rejects that fit read again, the oldest first; without a filter that is every one."""
-    wanted = rejects.Filter(reason=reason, topic=topic, start=start, end=end)
-    marked = await rejects.want_soon(database, wanted)
-    return Json(ReplayList(wanted=marked, more=marked >= rejects.WANT_MAX), 202)
 
 
 def _read(row: StoredReject, shown: int) -> RejectRead:

@@ -12,6 +12,7 @@ import httpx
 
 EXAMPLES = 4
 """For each call, beside the systematic cases of schemathesis's coverage phase."""
+PHASES = "examples,coverage,fuzzing,stateful"
 SEED = 20261122
 CONFIG = """
 [checks]
@@ -25,7 +26,7 @@ def test_every_call_does_what_the_reference_says(asked: httpx.Client, tmp_path: 
     # Its plugin for pytest does not work with pytest 9, its command line does.
     command = [sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "--config-file", str(config)]
     command += ["run", f"{str(asked.base_url).rstrip('/')}/openapi.json", "--exclude-path", "/v1/live", "--checks", "all"]
-    command += ["--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--seed", str(SEED)]
+    command += ["--phases", PHASES, "--max-examples", str(EXAMPLES), "--seed", str(SEED)]
     command += ["--generation-database", "none", "--no-color", "--continue-on-failure"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert run.returncode == 0, run.stdout[-12_000:] + run.stderr[-2_000:]

@@ -95,13 +95,13 @@ def test_one_that_is_still_bad_stays_open_and_says_why(
 def test_many_are_wanted_by_a_filter(client: httpx.Client, connection: psycopg.Connection, ingest: Ingest) -> None:
     for worker in range(4):
         add(connection, POSITION.replace("w-1", f"w-{worker}"), GOOD, Reason.NO_KEY if worker else Reason.MALFORMED)
-    answer = client.post("/v1/rejects/replay", params={"reason": "no_key"})
+    answer = client.post("/v1/rejects/all/replay", params={"reason": "no_key"})
     assert (answer.status_code, answer.json()) == (202, {"wanted": 3, "more": False})
     assert ingest() == 3
-    assert client.post("/v1/rejects/replay").json()["wanted"] == 1
+    assert client.post("/v1/rejects/all/replay").json()["wanted"] == 1
 
 
 def test_what_is_not_there_cannot_be_wanted(client: httpx.Client) -> None:
     assert client.post("/v1/rejects/17/replay").status_code == 404
     assert client.get("/v1/rejects/17").status_code == 404
-    assert client.post("/v1/rejects/replay?reason=bad").status_code == 422
+    assert client.post("/v1/rejects/all/replay?reason=bad").status_code == 422

@@ -364,7 +364,7 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         if url.path.startswith("/v1/rejects"):
             number = url.path.split("/")[3]
-            self._reply(self.server.fleet.want(None if number == "replay" else int(number), parse_qs(url.query)), 202)
+            self._reply(self.server.fleet.want(None if number == "all" else int(number), parse_qs(url.query)), 202)
             return
         alert = self.server.fleet.alerts[unquote(self.path.split("/")[3])]
         alert["acknowledged"] = {"at": rfc3339(time.time()), "by": None, "note": None}

@@ -195,7 +195,7 @@ async function replay(button, view, one) {
 async function replayAll(button, view) {
   const { reason } = view.filter;
   await wish(button, view, async () => {
-    const { wanted, more } = await post(reason ? `rejects/replay?reason=${encodeURIComponent(reason)}` : "rejects/replay");
+    const { wanted, more } = await post(reason ? `rejects/all/replay?reason=${encodeURIComponent(reason)}` : "rejects/all/replay");
     toast(t(more ? "rejects.wishedMore" : "rejects.wished", { n: wanted }));
   });
 }

@@ -68,7 +68,7 @@ async function fetchEvidence(visit, signal) {
   const { from, to } = windowOf(visit);
   const span = { from: new Date(from).toISOString(), to: new Date(to).toISOString() };
   const [features, other, history] = await Promise.all([
-    all(`workers/${encodeURIComponent(visit.worker)}/track`, { ...span, limit: 10_000 }, { signal, max: FIXES_MAX }),
+    all(`workers/${encodeURIComponent(visit.worker)}/track`, { ...span, visit: visit.id, limit: 10_000 }, { signal, max: FIXES_MAX }),
     get(`visits/${encodeURIComponent(visit.id)}/evidence`, {}, { signal }),
     get(`visits/${encodeURIComponent(visit.id)}/history`, {}, { signal }),
   ]);
