@@ -12,6 +12,7 @@ import msgspec
 
 from bench.accuracy import baselines, page, publish, run
 from bench.accuracy.case import SAMPLINGS
+from bench.accuracy.drift_phone import PLAIN, Bend
 from geofence.policy import Policy
 
 WORLDS = ("town", "drift")
@@ -46,6 +47,10 @@ def main() -> None:
     if chosen.publish:
         cheat_seeds = _seeds(chosen.cheat_seeds or chosen.seeds)
         cheats = run.run(_tasks(chosen, cheat_seeds, worlds, (), cheats=True), chosen.processes, lambda _: None)
+        bent = {
+            name: run.run(_tasks(chosen, seeds[:1], ("drift",), (), bend=bend), chosen.processes, lambda _: None)
+            for name, bend in BENDS.items()
+        }
         command = "python -m bench.accuracy " + " ".join(sys.argv[1:])
         how = publish.Run(
             command=command,
@@ -55,15 +60,23 @@ def main() -> None:
             worlds=worlds,
             methods=("engine", *methods),
         )
-        publish.write(rows, cheats, how)
+        publish.write(rows, cheats, bent, how)
     print(page.cheats(rows, worlds) if chosen.cheats else page.summary(rows, worlds, ("engine", *methods)))
     print(f"\n{len(rows)} answers in {time.monotonic() - began:.0f} s")
 
 
 def _tasks(
-    chosen: argparse.Namespace, seeds: range, worlds: Sequence[str], methods: tuple[str, ...], *, cheats: bool
+    chosen: argparse.Namespace,
+    seeds: range,
+    worlds: Sequence[str],
+    methods: tuple[str, ...],
+    *,
+    cheats: bool = False,
+    bend: Bend = PLAIN,
 ) -> list[run.Task]:
-    """Every seed in every world with every sampling."""
+    """Every seed in every world with every sampling; of a bent world the two that have targets."""
+    wanted = [sampling for sampling in SAMPLINGS if sampling in chosen.samplings.split(",")]
+    samplings = wanted if bend is PLAIN else [sampling for sampling in wanted if sampling in page.TARGETS]
     policy = msgspec.json.decode(chosen.policy.read_bytes(), type=Policy) if chosen.policy else Policy()
     share = 0.6 if chosen.quick else 1.0
     return [
@@ -76,13 +89,23 @@ def _tasks(
             methods=methods,
             keep=chosen.json is not None and not chosen.publish,
             cheats=cheats,
+            bend=bend,
         )
         for seed in seeds
         for world in worlds
-        for sampling in chosen.samplings.split(",")
+        for sampling in samplings
     ]
 
 
+BENDS = {
+    "errors indoors halved": Bend(indoors=0.5),
+    "errors indoors doubled": Bend(indoors=2.0),
+    "errors indoors tripled": Bend(indoors=3.0),
+    "errors outdoors doubled": Bend(outdoors=2.0),
+    "errors outdoors times four": Bend(outdoors=4.0),
+    "radii understated, times 0.4": Bend(radius=0.4),
+    "radii overstated, times 2.5": Bend(radius=2.5),
+}
 METHODS = (*baselines.RULES, *baselines.LIBRARIES)
 
 

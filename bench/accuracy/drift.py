@@ -23,6 +23,7 @@ from bench.accuracy import drift_homes, drift_phone, drift_ways
 from bench.accuracy.case import SAMPLINGS, Case, Sampling
 from bench.accuracy.definition import presence, truth
 from bench.accuracy.drift_homes import OWN, Ground, Home
+from bench.accuracy.drift_phone import PLAIN, Bend
 from bench.accuracy.drift_ways import OUTDOORS, Way
 from geofence.plan import Scene, Visit
 
@@ -54,7 +55,9 @@ class Drawn(Struct, frozen=True):
     planned_s: float
 
 
-def cases(seed: int, sampling: Sampling, visits: int, behaviours: tuple[str, ...] = tuple(BEHAVIOURS)) -> Iterator[Case]:
+def cases(
+    seed: int, sampling: Sampling, visits: int, behaviours: tuple[str, ...] = tuple(BEHAVIOURS), bend: Bend = PLAIN
+) -> Iterator[Case]:
     """So many visits, of these behaviours in their shares."""
     shares = np.array([BEHAVIOURS[name] for name in behaviours])
     for n in range(visits):
@@ -65,10 +68,13 @@ def cases(seed: int, sampling: Sampling, visits: int, behaviours: tuple[str, ...
         if behaviour == "long_break":  # Nobody takes a long break out of a short visit.
             planned_s = max(planned_s, 3600.0)
         drawn = Drawn(behaviour, manner, ground, planned_s)
-        yield _case(rng, np.random.default_rng([seed, n, SAMPLINGS.index(sampling)]), drawn, seed, n, sampling)
+        yield _case(rng, np.random.default_rng([seed, n, SAMPLINGS.index(sampling)]), drawn, (seed, n, sampling), bend)
 
 
-def _case(rng: np.random.Generator, phones: np.random.Generator, drawn: Drawn, seed: int, n: int, sampling: Sampling) -> Case:
+def _case(
+    rng: np.random.Generator, phones: np.random.Generator, drawn: Drawn, which: tuple[int, int, Sampling], bend: Bend
+) -> Case:
+    seed, n, sampling = which
     start = START + 86_400.0 * (seed % 300) + 60.0 * float(rng.integers(600))
     visit = Visit(id=f"d-{seed}-{n}", worker="w-1", site="s-0", service="default", starts_at=start, ends_at=start + drawn.planned_s)
     way = drift_ways.walk(rng, drawn.ground, drawn.behaviour, drawn.planned_s, REACH_S)
@@ -76,7 +82,7 @@ def _case(rng: np.random.Generator, phones: np.random.Generator, drawn: Drawn, s
     # In another building she is not on site, also where the fence covers that building too.
     inside = own.fence.contains(way.x, way.y) & ((way.place == OUTDOORS) | (way.place == OWN))
     on_site = presence(inside, start - REACH_S, (visit.starts_at, visit.ends_at))
-    told = drift_phone.report(phones, drawn.ground, way, visit, sampling, drawn.behaviour, drawn.manner)
+    told = drift_phone.report(phones, drawn.ground, way, visit, sampling, (drawn.behaviour, drawn.manner), bend)
     here, others = _others(drawn.ground, way, visit)
     return Case(
         world="drift",

@@ -27,6 +27,17 @@ SIGNIFICANT_M, SIGNIFICANT_S = 500.0, 900.0
 FAULTS = {"permission_off": 0.03, "battery_death": 0.03, "power_save": 0.04, "cell_only": 0.05, "dead_zone": 0.06, "dropout": 0.25}
 
 
+class Bend(Struct, frozen=True):
+    """How this world is bent to see what the engine does outside of what it was fitted to: factors on errors and reported radii."""
+
+    indoors: float = 1.0
+    outdoors: float = 1.0
+    radius: float = 1.0
+
+
+PLAIN = Bend()
+
+
 class Setting(Struct, frozen=True):
     """What the reports about one visit are made of. `trouble` are the phone's faults, in seconds after the planned start."""
 
@@ -37,6 +48,7 @@ class Setting(Struct, frozen=True):
     behaviour: str
     manner: str
     trouble: dict[str, list[Span]]
+    bend: Bend
 
 
 class Told(Struct, frozen=True):
@@ -57,7 +69,13 @@ class Phone(Struct, frozen=True):
 
 
 def report(
-    rng: np.random.Generator, ground: Ground, way: Way, visit: Visit, sampling: Sampling, behaviour: str, manner: str
+    rng: np.random.Generator,
+    ground: Ground,
+    way: Way,
+    visit: Visit,
+    sampling: Sampling,
+    conduct: tuple[str, str],
+    bend: Bend,
 ) -> Told:
     """Everything that is reported about one visit, and the truth about it."""
     phone = Phone(
@@ -69,8 +87,8 @@ def report(
         dozes=bool(rng.random() < 0.15),
     )
     trouble = _trouble(rng, visit.ends_at - visit.starts_at)
-    fixes, speed, spoofed = _fixes(rng, phone, Setting(ground, way, visit, sampling, behaviour, manner, trouble))
-    checks, check_spans = drift_doors.checks(rng, way, visit, behaviour, fixes, spoofed, trouble)
+    fixes, speed, spoofed = _fixes(rng, phone, Setting(ground, way, visit, sampling, *conduct, trouble, bend))
+    checks, check_spans = drift_doors.checks(rng, way, visit, conduct[0], fixes, spoofed, trouble)
     events, event_spans = drift_doors.events(rng, ground, way, visit)
     during = {kind: [(visit.starts_at + a, visit.starts_at + b) for a, b in spans] for kind, spans in trouble.items()}
     seen = Seen(
@@ -175,7 +193,8 @@ def _measure(rng: np.random.Generator, phone: Phone, of: Setting, times: Floats)
     """Position and reported radius of each fix, and whether it was made up."""
     way, ground = of.way, of.ground
     inside = way.indoors(times)
-    size = np.where(inside, INDOORS_M[ground.surroundings], OUTDOORS_M[ground.surroundings]) * phone.quality
+    indoors_m, outdoors_m = INDOORS_M[ground.surroundings] * of.bend.indoors, OUTDOORS_M[ground.surroundings] * of.bend.outdoors
+    size = np.where(inside, indoors_m, outdoors_m) * phone.quality
     stay = np.cumsum(np.diff(inside, prepend=False) != 0)
     spread = np.empty((2, len(times)))
     for axis in (0, 1):
@@ -187,7 +206,7 @@ def _measure(rng: np.random.Generator, phone: Phone, of: Setting, times: Floats)
         spread[:, aside] += rng.normal(0, 2.5, 2)[:, None] * size[at]
     wrong = rng.random(len(times)) < 0.003
     spread[:, wrong] += rng.normal(0, 60, (2, int(wrong.sum())))
-    accuracy = np.maximum(RADIUS_68 * size * phone.claim * rng.lognormal(0, 0.3, len(times)), 3.0)
+    accuracy = np.maximum(RADIUS_68 * of.bend.radius * size * phone.claim * rng.lognormal(0, 0.3, len(times)), 3.0)
     for start, end in of.trouble.get("cell_only", []):
         cell = (times >= start) & (times < end)
         accuracy[cell] = rng.uniform(400, 3000, int(cell.sum()))

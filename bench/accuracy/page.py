@@ -1,9 +1,9 @@
 """Page: what a run showed, as tables in English, on the terminal and in docs/accuracy.md."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from bench.accuracy.case import AWAY, SAMPLINGS
+from bench.accuracy.case import AWAY, SAMPLINGS, Sampling
 from bench.accuracy.score import SEEN_SHARE, Figures, Row, causes, confusion, figures
 
 SURROUNDINGS = ("open", "house", "canyon", "flats")
@@ -19,7 +19,7 @@ SHORT_SHARE = 0.85
 """Verified is promised from 90 % on: below this it is wrong beyond what an error bar may excuse."""
 HARMLESS = frozenset({"duplicates", "new_epoch"})
 """Faults that take no fix away: a phone that fails for minutes is no phone of a fix every so many seconds."""
-TARGETS = {"10 s": (0.995, 15.0, 0.5, 3.0), "60 s": (0.985, 40.0, 1.5, 6.0)}
+TARGETS: dict[Sampling, tuple[float, float, float, float]] = {"10 s": (0.995, 15.0, 0.5, 3.0), "60 s": (0.985, 40.0, 1.5, 6.0)}
 """F1, median seconds of arrival and departure, median and 95th percentile of the duration's error in percent."""
 
 
@@ -220,6 +220,22 @@ def summary(rows: Sequence[Row], worlds: Sequence[str], methods: Sequence[str]) 
 def cheats(rows: Sequence[Row], worlds: Sequence[str]) -> str:
     """What becomes of the visits in which she was elsewhere."""
     return "\n\n".join((wrongs(rows, worlds), *(by_manner(rows, world) for world in worlds)))
+
+
+def bent(rows: Mapping[str, Sequence[Row]]) -> str:
+    """The engine in the drift world as it is and bent, by what was done to it."""
+    lines = [
+        "| drift | fixes | visits | F1 | arrival s | departure s | duration % | held | verified, not there | contradicted, there |",
+        "|---|---|--:|--:|--:|--:|--:|---|--:|--:|",
+    ]
+    for name, some in rows.items():
+        for sampling in SAMPLINGS:
+            if own := [r for r in some if r.sampling == sampling]:
+                of = figures(headline(own))
+                wrong = sum(r.behaviour != "spoofer" for r in wrongly_verified(own))
+                held = " / ".join(_percent(share) for share in of.held)
+                lines.append(f"{_accuracy_line((name, sampling), of)} {held} | {wrong} | {len(wrongly_contradicted(own))} |")
+    return "\n".join(lines)
 
 
 def wrong_line(rows: Sequence[Row]) -> str:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench.accuracy import baselines, drift, town
 from bench.accuracy.answer import Answer, engine
 from bench.accuracy.case import AWAY, Case, Sampling, Truth, World
+from bench.accuracy.drift_phone import PLAIN, Bend
 from bench.accuracy.score import Row, row
 from geofence.policy import Policy
 
@@ -31,6 +32,8 @@ class Task(Struct, frozen=True, kw_only=True):
     """Whether truths and answers are wanted beside the rows."""
     cheats: bool = False
     """Whether only those visits are wanted in which she was not there, as far as the world can be asked for them."""
+    bend: Bend = PLAIN
+    """Of the drift world."""
 
 
 class Kept(Struct, frozen=True):
@@ -49,7 +52,7 @@ def cases(task: Task) -> list[Case]:
     """The visits of one task."""
     if task.world == "drift":
         behaviours = tuple(sorted(AWAY)) if task.cheats else tuple(drift.BEHAVIOURS)
-        return list(drift.cases(task.seed, task.sampling, task.size, behaviours))
+        return list(drift.cases(task.seed, task.sampling, task.size, behaviours, task.bend))
     return list(town.cases(task.seed, task.sampling, task.size, 1.0 if task.cheats else town.TROUBLE))
 
 

@@ -224,7 +224,7 @@ def test_both_worlds_are_judged_and_told_about() -> None:
     how = publish.Run(
         command="-", seeds=range(1, 2), cheat_seeds=range(1, 2), elapsed_s=1.0, worlds=("town", "drift"), methods=("engine",)
     )
-    text = publish._text(rows, rows, how)
+    text = publish._text(rows, rows, {"plain": [row for row in rows if row.world == "drift"]}, how)
     assert "| town | 60 s |" in text
     assert "nan" not in text
 
