@@ -112,7 +112,7 @@ def told(made: Rows, outcome: Outcome, fix_at: float, now: float) -> Rows:
     state = TOLD[outcome.presence[-1].state] if outcome.presence else 0
     if not np.isfinite(made["at"][0]):
         made["on"], made["at"], made["fix_at"] = TO_BEGIN_WITH[state], now if np.isinf(fix_at) else fix_at, fix_at
-        made["hushed"] = True if np.isinf(fix_at) else False
+        made["hushed"] = bool(np.isinf(fix_at))
     made["told"], made["looked_at"] = state, now
     return made
 

@@ -90,3 +90,13 @@ def test_a_phone_that_was_doubted_is_plain_again_after_a_quarter_of_an_hour() ->
     answers = told(replace(of, mock=mock))
     assert not any(passes for passes, _ in answers[59:140])
     assert all(passes for passes, _ in answers[155:200])
+
+
+def test_a_position_out_of_a_cache_is_not_plain() -> None:
+    """Not far enough for a leap, but the same to the last digit as one of five minutes ago."""
+    of = day(every_s=60.0, came=600.0)
+    lon, lat, again = of.lon.copy(), of.lat.copy(), 25
+    lon[again], lat[again] = lon[again - 5], lat[again - 5]
+    passes, flags = told(replace(of, lon=lon, lat=lat, altitude_m=np.full(len(of.at), 50.0)))[again - 1]
+    assert flags == ("stale_ping",)
+    assert not passes

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from store import alerts, derived, device_states, haunts, journal, positions, scenes, sightings, touched, windows
+from store import alerts, derived, device_states, fresh, haunts, journal, positions, scenes, sightings, touched, windows
 
 SPANS = {
     "sources": ["w-1", "w-2"],
@@ -69,6 +69,9 @@ QUERIES = {
     "newest fixes": positions.NEWEST,
     "positions": positions.WRITE,
     "worth a look": positions.WORTH,
+    "fresh fixes": fresh.FRESH,
+    "moved positions": positions.MOVE,
+    "positions of visits": positions.FOLLOW_VISITS,
     "device states": device_states.REFRESH,
 }
 
@@ -101,7 +104,7 @@ def test_the_check_can_fail(full_database: psycopg.Connection) -> None:
 
 
 BIG = ("fixes", "checks", "device_events", "statuses", "visits", "outcomes", "gaps", "presence", "coverage", "journal", "sites",
-       "devices", "workers", "sightings", "alerts", "haunts", "neighbours")  # fmt: skip
+       "devices", "workers", "sightings", "positions", "alerts", "haunts", "neighbours")  # fmt: skip
 FILL = """
 insert into sites (id, name, geometry, min_lon, min_lat, max_lon, max_lat)
     select 's-' || n, 's', '{}', 100 + n * 0.001, 30, 100.0005 + n * 0.001, 30.0005 from generate_series(1, 5000) as n;
@@ -115,6 +118,8 @@ insert into visits (id, worker, site, starts_at, ends_at)
 insert into outcomes (visit, worker, site, service, starts_at, ends_at, verdict, findings, monitored_s, expected_s, on_site_s,
                       outcome, revision)
     select id, worker, site, service, starts_at, ends_at, 'verified', '{}', 0, 0, 0, '{"gaps": [], "presence": []}', 1 from visits;
+insert into positions (worker, source, at, received_at, lon, lat, visit)
+    select 'w-' || n, 'w-' || n, now(), now(), 0, 0, 'v-' || n from generate_series(1, 5000) as n;
 insert into gaps select id, starts_at, ends_at, 'silent' from visits;
 insert into presence select id, starts_at, ends_at, worker, site, 'on' from visits;
 insert into coverage (visit, worker, site, service, starts_at, monitored_s, expected_s, share)
