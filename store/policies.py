@@ -7,12 +7,12 @@ Rules kept here:
   reach it any more. What judges a visit thus follows from what is stored, and a replay years later picks the same version.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import msgspec
 from msgspec import Struct
-from psycopg import Connection
+from psycopg import AsyncConnection, Connection
 
 from geofence import window
 from geofence.plan import Visit
@@ -58,8 +58,17 @@ class Policies(Struct, frozen=True):
 
 def read(connection: Connection) -> Policies:
     """Every version that was ever put."""
+    return _policies(connection.execute(POLICIES).fetchall())
+
+
+async def fetch(connection: AsyncConnection) -> Policies:
+    """The same, for who shows by what was judged."""
+    return _policies(await (await connection.execute(POLICIES)).fetchall())
+
+
+def _policies(rows: Iterable[tuple[str, int, float, str]]) -> Policies:
     by_service: dict[str, list[Dated]] = {}
-    for service, version, created_at, body in connection.execute(POLICIES):
+    for service, version, created_at, body in rows:
         by_service.setdefault(service, []).append(Dated(_policy(service, version, body), created_at))
     return Policies(by_service)
 

@@ -170,7 +170,7 @@ def test_the_flags_of_a_fix_do_not_depend_on_the_page(planned: httpx.Client, con
 
 def test_a_track_of_a_visit_is_flagged_by_what_judges_the_visit(planned: httpx.Client, connection: psycopg.Connection) -> None:
     world.fix(connection, "w-1", 10, accuracy_m=12.5)
-    assert planned.put("/v1/policies/cleaning", json={"accuracy_min_m": 20.0}).status_code == 201
+    assert planned.put("/v1/policies/cleaning", json={"accuracy_min_m": 20.0}).is_success
 
     def told(**more: str) -> list[list[str]]:
         answer = planned.get(TRACK, params={"from": "2026-11-20T08:00:00Z", "to": "2026-11-20T09:00:00Z", **more})
@@ -180,7 +180,7 @@ def test_a_track_of_a_visit_is_flagged_by_what_judges_the_visit(planned: httpx.C
     assert told(visit="v-1") == [["impossible_accuracy"]]
     assert planned.get("/v1/workers/w-1/track", params={"visit": "v-9"}).status_code == 404
     early_s = planned.get("/v1/visits/v-1/evidence").json()["window"]["from"]
-    assert planned.put("/v1/policies/cleaning", json={"early_s": 3600.0}).status_code == 200
+    assert planned.put("/v1/policies/cleaning", json={"early_s": 3600.0}).is_success
     assert planned.get("/v1/visits/v-1/evidence").json()["window"]["from"] < early_s
 
 
