@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
 HINTS = {
     "seed": "the same seed draws the same faults and the same reports",
     "minutes": "the storm lasts at least so long",
+    "minutes_most": "after so long no further fault strikes, and what is left of the plan is not done",
     "phones": "phones that count",
     "judged": "of them with a home and visits, which are judged",
     "rate": "new reports a second",

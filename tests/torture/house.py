@@ -24,7 +24,7 @@ from typing import Any
 
 import psycopg
 
-from sitewatch import broker, postgres
+from sitewatch import broker, dependent, postgres
 from store import migrate
 from tests.ingest.program import through
 from tests.ingest.proxy import Proxy
@@ -156,6 +156,14 @@ class House:
             return connection.execute(query.encode(), [name, since, since]).fetchone() == (True,)
         return False
 
+    def connected_at(self, part: str) -> float | None:
+        """Since when an ingestor's connection to the broker lives, as it says itself; None where it has none, or nobody knows."""
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.database, connect_timeout=2) as connection:
+            query = "select (state ->> 'connected_at')::float8 from programs where name = %s and (state ->> 'connected')::bool"
+            row = connection.execute(query, [f"ingest:{part}"]).fetchone()
+            return row[0] if row else None
+        return None
+
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """What the api says. Raises as urllib does."""
         request = urllib.request.Request(self.http + path, method=method)
@@ -173,6 +181,9 @@ class House:
             # Again each time: it clears away the lock file of a server that was killed.
             settings = postgres.Settings(timescaledb="none")
             return postgres.prepare(self._cluster.folder, settings, port=self._cluster.port).command()
+        return dependent.command(self._program(part))
+
+    def _program(self, part: str) -> list[str]:
         program = [sys.executable, "-P", "-m", "sitewatch", part.partition("-")[0]]
         if part == "api":
             return [*program, "--database", self.database, "--port", str(self._http_port)]

@@ -36,6 +36,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
     seed: int = 1
     minutes: float = 0.0
+    minutes_most: float = 60.0
     phones: int = 24
     judged: int = 6
     rate: int = 800

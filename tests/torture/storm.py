@@ -11,7 +11,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import psycopg
@@ -80,6 +80,8 @@ async def run(options: Options, folder: Path, say: Say) -> Report:
     house = House(folder, options.ingestors)
     try:
         await _Storm(plan, house, report, say).play()
+    except TimeoutError as error:
+        report.wrong.append(str(error))
     finally:
         house.end()
     return report
@@ -108,6 +110,9 @@ class _Storm:
         began = time.monotonic()
         for number, fault in enumerate(self.plan.faults, 1):
             await asyncio.sleep(fault.after_s)
+            if time.monotonic() - began > 60 * self.options.minutes_most:
+                self.report.notes.append(f"time was up before fault {number} of {len(self.plan.faults)}")
+                break
             await self._strike(fault)
             if number % 50 == 0:
                 self.say(f"{number} of {len(self.plan.faults)} faults, {self.fleet.messages_total:,} messages")
@@ -156,13 +161,26 @@ class _Storm:
             busy = busy and await self.watch.verify_busy()
         if fault.kind == "forget sessions":
             self.house.forget()
-            self.blackouts.append(Blackout(time.time() - FORGOTTEN_S, time.time() + FORGOTTEN_S))
+            self._note_blackout()
         else:
             self.house.kill(part)
         if fault.kind == "kill broker":
             self.blackouts.append(Blackout(time.time() - UNSAVED_S, time.time() + 1.0))
         self._landed(fault, busy)
         self._after(fault.for_s, lambda: self.house.start(part))
+
+    def _note_blackout(self) -> None:
+        """Until an ingestor has subscribed again, the broker takes messages for nobody; and what waited is gone, however old."""
+        began = time.time()
+
+        def subscribed(part: str) -> bool:
+            return (self.house.connected_at(part) or 0.0) > began
+
+        async def wait() -> None:
+            await until(lambda: any(map(subscribed, self.house.ingestors)), "no ingestor subscribes again", HEAL_S)
+            self.blackouts.append(Blackout(began - FORGOTTEN_S, time.time()))
+
+        self._in_background(wait())
 
     async def _lose_commit(self, fault: Fault) -> None:
         """The answer to the next COMMIT of an ingestor never arrives, and the connection is gone with it."""
@@ -189,7 +207,10 @@ class _Storm:
             await asyncio.sleep(seconds)
             act()
 
-        task = asyncio.create_task(wait())
+        self._in_background(wait())
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self.mending.add(task)
         task.add_done_callback(self.mending.discard)
 
@@ -199,7 +220,9 @@ class _Storm:
         """Nothing new is said any more, everything is up, and what is owed gets through."""
         began = time.monotonic()
         self.fleet.talk(0)
-        await asyncio.gather(*self.mending)
+        for failed in await asyncio.gather(*self.mending, return_exceptions=True):
+            if failed is not None:
+                self.report.wrong.append(f"while mending: {failed!r}")
         for part in self.house.parts:
             await until(lambda part=part: self.house.answers(part), f"{part} is not back")  # type: ignore[misc]
         try:
