@@ -8,7 +8,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     poll_s: float = 0.5
     """Looks at least this often, also when no notification came."""
-    pause_s: float = 0.15
+    pause_s: float = 0.25
     """Looks at most this often: what comes together is judged together."""
     coalesce_s: float = 1.0
     """Gathers late evidence of a visit for so long."""
