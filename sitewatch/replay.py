@@ -31,7 +31,7 @@ from sitewatch.config import Log
 from sitewatch.crew import Hands
 from sitewatch.progress import Report, shown, silent
 from sitewatch.verify import prepared, writing
-from store import changes, device_states, neighbours, positions, rebuilding, sightings, stops
+from store import changes, device_states, migrate, neighbours, positions, rebuilding, sightings, stops
 from store import policies as stored_policies
 from store.journal import Touch
 from store.rebuilding import Planned, Scope
@@ -68,6 +68,9 @@ def run(
     count = processes or len(os.sched_getaffinity(0))
     scope = Scope(start=start, end=end, worker=worker)
     with prepared(psycopg.connect(database, application_name="sitewatch replay")) as connection, shown() as report:
+        lacking = migrate.missing(connection)
+        if lacking:
+            raise SystemExit(f"The database lacks {', '.join(lacking)}: run `sitewatch migrate` first.")
         # A new process takes as long to begin as a chunk to judge.
         count = min(count, rebuilding.count(connection, scope) // CHUNK)
         if count <= 1:

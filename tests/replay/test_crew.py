@@ -1,13 +1,12 @@
 """Several processes give what one gives, and however some of them end, nothing is half done."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import repeat
 
 import psycopg
@@ -17,17 +16,18 @@ from psycopg import Connection
 from sitewatch import crew, replay, verify
 from sitewatch.config import Log
 from sitewatch.replay import rebuild
-from tests.verify.test_replay import LATER, a_day, contents, deliver, plan
+from tests.verify.test_replay import LATER, a_day, contents, plan
 from tests.verify.world import World
 
 WAIT_S = 20.0
 
 
 @pytest.fixture
-def live(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[str]]]:
+def live(world: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """What verify made of a day, and a replay that cuts it into small chunks."""
     plan(world)
-    deliver(world, a_day(3), random.Random(3))
+    world.send(a_day(3))
+    world.verify(LATER)
     monkeypatch.setattr(replay, "CHUNK", 1)
     return contents(world)
 
@@ -64,6 +64,19 @@ def test_a_crew_gives_what_verify_gave(world: World, live: dict[str, list[str]])
     assert sessions(world) == 0
 
 
+def test_a_whole_replay_starts_its_crew_and_tells_how_far_it_is(
+    world: World, live: dict[str, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert replay.run(world.database, processes=2, log=Log(level="error")).visits == 6
+    assert "visits: 6 of 6" in capsys.readouterr().err
+
+
+def test_a_database_that_lacks_a_migration_is_left_alone(world: World) -> None:
+    world.connection.execute("delete from _yoyo_migration where migration_id = '0002.acknowledged'")
+    with pytest.raises(SystemExit, match=r"0002\.acknowledged"):
+        replay.run(world.database)
+
+
 @pytest.mark.parametrize("who", ["os.kill(os.getpid(), signal.SIGKILL)", "os.killpg(0, signal.SIGKILL)"], ids=["parent", "all"])
 def test_whoever_is_killed_leaves_every_visit_as_it_was_or_made_anew(world: World, live: dict[str, list[str]], who: str) -> None:
     break_it(world)
@@ -75,7 +88,8 @@ from sitewatch.config import Log
 import psycopg
 
 def killed(part, done, total):
-    {who}
+    if part == "visits":
+        {who}
 
 if __name__ == "__main__":
     replay.CHUNK = 1
