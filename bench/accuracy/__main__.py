@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ def main() -> None:
             name: run.run(_tasks(chosen, seeds[:1], ("drift",), (), bend=bend), chosen.processes, lambda _: None)
             for name, bend in BENDS.items()
         }
-        command = "python -m bench.accuracy " + " ".join(sys.argv[1:])
+        command = shlex.join(("python", "-m", "bench.accuracy", *sys.argv[1:]))
         how = publish.Run(
             command=command,
             seeds=seeds,

@@ -47,9 +47,13 @@ def _text(rows: Sequence[Row], cheats: Sequence[Row], bent: Mapping[str, Sequenc
     visits = len({key(r) for r in rows})
     return f"""# Accuracy: how right the engine is, measured
 
-Made by `{run.command}` on {datetime.now(UTC):%Y-%m-%d}, engine {ENGINE}, {visits} visits of seeds {_span(run.seeds)} and
-{len(cheats)} of seeds {_span(run.cheat_seeds)}, which nothing was fitted to; {run.elapsed_s:.0f} s on {os.cpu_count()} cores
-({platform.machine()}, Python {platform.python_version()}).
+Made on {datetime.now(UTC):%Y-%m-%d} by
+
+    {run.command}
+
+with engine {ENGINE}, on {visits} visits of seeds {_span(run.seeds)} and {len(cheats)} of seeds
+{_span(run.cheat_seeds)}, to which nothing was fitted, in {run.elapsed_s:.0f} s on {os.cpu_count()} cores that were
+shared with other work ({platform.machine()}, Python {platform.python_version()}).
 
 Two worlds, which share no code: *town* is the project's own simulator ([simulator](simulator.md)) with 45 % of its visits gone
 wrong, *drift* is a second one, made to disagree with it (`bench/accuracy/drift.py`: other ways, other errors, phones that misstate
