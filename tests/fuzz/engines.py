@@ -97,9 +97,7 @@ def guess(name: str, target: Target, budget: Budget, seed: int) -> Seen:
 def atheris(name: str, budget: Budget, seed: int) -> Seen:
     """Coverage-guided, in a process of its own. Raises FileNotFoundError where atheris is not installed."""
     if find_spec("atheris") is None:
-        raise FileNotFoundError(
-            "atheris is not installed, so nothing was guided by coverage: uv sync on Linux brings it"
-        )
+        raise FileNotFoundError("atheris is not installed, so nothing was guided by coverage: uv sync on Linux brings it")
     seen, began = Seen(target=name, engine="atheris"), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sitewatch-fuzz-") as place:
         folder = Path(place)

@@ -257,3 +257,16 @@ def test_two_ingestors_with_the_same_rejects_in_any_order_neither_deadlock_nor_d
     assert failed == []
     with connect(database) as connection:
         assert rows(connection, "select count(*), min(times), max(times) from rejects") == [(200, 15, 15)]
+
+
+def test_rejects_are_stored_in_the_order_of_their_key(connection: psycopg.Connection) -> None:
+    """The order of inserting is the order of locking: without it two ingestors could wait for each other in a circle."""
+    columns = {
+        "received_at": [NOW, NOW],
+        "topics": ["b", "a"],
+        "payloads": [b"1", b"2"],
+        "reasons": ["r", "r"],
+        "details": ["", ""],
+    }
+    plan = connection.execute("explain " + rejects.WRITE, columns).fetchall()
+    assert any("Sort Key" in line[0] and "sha256" in line[0] for line in plan), plan
