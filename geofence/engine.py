@@ -104,8 +104,8 @@ def next_look(scene: Scene, outcome: Outcome, policy: Policy, now: float) -> flo
     """When the passing of time alone could next change the outcome; None when it is settled for good.
 
     While the window is open that is always so. Who lately came or went may soon be surer, so looks come soon after a change and
-    then ever more rarely. While the visit runs they do not end, because its seconds grow; before and after it, fresh evidence asks
-    for looks of its own (`live`).
+    then ever more rarely. While the visit runs they do not end, because its seconds grow. Before and after it somebody must be
+    there: who is not asks for looks by fresh evidence (`live`).
     """
     visit = scene.visit
     low, high = window(visit, policy)
@@ -115,12 +115,10 @@ def next_look(scene: Scene, outcome: Outcome, policy: Policy, now: float) -> flo
     mark = min((mark for mark in marks if mark > now), default=None)
     if mark is None or now < low:
         return mark
-    pause_s = now - (outcome.presence[-1].start if outcome.presence else low)
+    since, state = (outcome.presence[-1].start, outcome.presence[-1].state) if outcome.presence else (low, "unknown")
     if visit.starts_at <= now < visit.ends_at:
-        pause_s = max(min(pause_s, policy.open_every_s), policy.live_every_s)
-    else:
-        pause_s = max(pause_s, policy.open_every_s)
-    return min(now + pause_s, mark)
+        return min(now + max(min(now - since, policy.open_every_s), policy.live_every_s), mark)
+    return min(now + max(now - since, policy.open_every_s), mark) if state == "on" else mark
 
 
 def window(visit: Visit, policy: Policy) -> Run:

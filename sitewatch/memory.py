@@ -32,7 +32,7 @@ ROOM = 256
 FRESH_S = 120.0
 """Older fixes came late, and what is late is judged from the database."""
 FORGET_S = 3600.0
-SWEEP_S = 1.0
+SWEEP_S = 5.0
 """How often all visits are looked through for what silence did to them."""
 
 
