@@ -10,8 +10,9 @@ Impossible steps cut a track into stretches, each of which fits itself. Then, in
    true.
 
 Apart from that, leaps: she stands at a place, and came there in a step in which nobody gets so far, from door to door or as she was
-on her way; and left it in another. One such step may be a fault of a receiver, or of a clock. A place that was leapt to and from
-goes, however honest it looks otherwise: so does who switches to a made-up position for the time of a visit.
+on her way; and left it in another. Or the two are one step there and back again, with no fix on the way either time. One such step
+alone may be a fault of a receiver, or of a clock. A place that was leapt to and from goes, however honest it looks otherwise: so
+does who switches to a made-up position for the time of a visit.
 
 A track that jumps more than `STRETCHES_MAX` times is no track: none of its brief stretches is believed.
 """
@@ -34,6 +35,10 @@ started and parked."""
 LEAP_HASTE = 1.5
 LEAP_STEPS = 3
 """On the road she gets as far as her haste of a few steps before says, and half as much again: who arrives slows down."""
+MIRROR_M = 150.0
+MIRROR_MPS = 5.0
+"""A step there and the same step back, each without a fix on the way, is made up from here on [bench/accuracy: it is the mark of a
+position that is switched on and off]."""
 LEAP_S = 300.0
 """In a longer step there is time for a fast road."""
 STILL_M = 60.0
@@ -51,17 +56,15 @@ def teleported(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, poli
     """Which fixes of one phone, in the order of time and in metres about any place, are where nobody could have been."""
     error = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m) * (2.0 / RAYLEIGH_68)
     step, took, blur = np.hypot(np.diff(east), np.diff(north)), np.diff(at), error[:-1] + error[1:]
-    told = _leapt(step, took, blur, east, north)
     jumps = np.flatnonzero(step - blur > policy.teleport_mps * (took + 1.0))
-    if len(jumps):
-        told |= _impossible(jumps, at, east, north, error, policy)
-    return told
+    faults = _impossible(jumps, at, east, north, error, policy) if len(jumps) else np.zeros(len(at), dtype=bool)
+    return faults | _leapt(step, took, blur, east, north, faults)
 
 
-def _leapt(step: Floats, took: Floats, blur: Floats, east: Floats, north: Floats) -> Bools:
+def _leapt(step: Floats, took: Floats, blur: Floats, east: Floats, north: Floats, faults: Bools) -> Bools:
     """The places that were leapt to and from: she stands there behind one step that nobody could have made, and before another."""
     told = np.zeros(len(step) + 1, dtype=bool)
-    far = np.flatnonzero((step - blur > LEAP_M + LEAP_MPS * took) & (took <= LEAP_S))
+    far = np.flatnonzero((step - blur > MIRROR_M) & (step - blur > MIRROR_MPS * took) & (took <= LEAP_S))
     if len(far) < 2:
         return told
     stood = (step <= np.minimum(blur, STILL_M)) & (took <= LEAP_S)
@@ -72,11 +75,23 @@ def _leapt(step: Floats, took: Floats, blur: Floats, east: Floats, north: Floats
         usual = LEAP_HASTE * float(pace[before].max(initial=0.0))
         return bool(step[k] - blur[k] > LEAP_M + max(LEAP_MPS, usual) * took[k])
 
+    def mirrored(one: int, two: int) -> bool:
+        """Whether one step is the other back again, and neither is one of many on a way."""
+        apart = float(np.hypot(east[two + 1] - east[one], north[two + 1] - north[one]))
+        longest = max(float(step[one]), float(step[two]))
+        around = np.concatenate((step[max(one - LEAP_STEPS, 0) : one], step[two + 1 : two + 1 + LEAP_STEPS]))
+        alone = len(around) > 0 and min(float(step[one]), float(step[two])) >= 3.0 * float(np.median(around))
+        return alone and apart <= max(TRAVEL_M, 0.3 * longest)
+
     for one, two in pairwise(far.tolist()):
         inside = slice(one + 1, two + 1)
         stands = two > one + 1 and stood[one + 1] and stood[two - 1]
         stays = max(np.ptp(east[inside]), np.ptp(north[inside])) < TRAVEL_M
-        if stands and stays and leap(one, slice(max(one - LEAP_STEPS, 0), one)) and leap(two, slice(two + 1, two + 1 + LEAP_STEPS)):
+        # Who comes back from a wild fix, and goes to another, never left.
+        if not (stands and stays) or faults[one] or faults[two + 1]:
+            continue
+        came, went = slice(max(one - LEAP_STEPS, 0), one), slice(two + 1, two + 1 + LEAP_STEPS)
+        if mirrored(one, two) or (leap(one, came) and leap(two, went)):
             told[inside] = True
     return told
 

@@ -108,3 +108,17 @@ def test_who_walks_and_is_in_a_home_a_kilometre_away_a_minute_later_leapt_and_wh
         before, after = np.minimum(at - 1740.0, 0.0) * pace, np.maximum(at - 5460.0, 0.0) * pace
         east = np.where(there, 1000.0, before + after + np.where(at > 5400, 2000.0 if not leapt else 0.0, 0.0)) + noise
         assert told(at, east, noise) == (there.nonzero()[0].tolist() if leapt else []), pace
+
+
+def test_a_step_there_and_the_same_step_back_is_a_position_that_was_switched_on_and_off() -> None:
+    """Who rides a bicycle to a home and back, a step of the way at a time, is not; nor who goes on to somewhere else."""
+    at = np.arange(0.0, 7200.0, 60.0)
+    rng = np.random.default_rng(3)
+    noise = rng.normal(0, 4, len(at))
+    there = (at >= 1800) & (at < 5400)
+    walk = np.minimum(at - 1740.0, 0.0) * 1.4
+    away = np.maximum(at - 5460.0, 0.0) * 1.4
+    assert told(at, np.where(there, 450.0, walk + away) + noise, noise) == there.nonzero()[0].tolist()
+    assert told(at, np.where(there, 450.0, walk + away + np.where(at >= 5400, 900.0, 0.0)) + noise, noise) == []
+    ride = np.clip(np.minimum(at - 1800.0, 5400.0 - at) * 6.5, -4000.0, 0.0)
+    assert told(at, ride + noise, noise) == []
