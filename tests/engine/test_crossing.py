@@ -1,0 +1,154 @@
+"""The posterior of one crossing: against a sum over all ways and moments, fix by fix; and what people would say of it."""
+
+from math import exp, log, log1p, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geofence import crossing
+from geofence.crossing import Habit, Track
+from geofence.policy import Policy
+from tests.engine.worlds import bounded
+
+POLICY = Policy()
+NO_HINTS = (np.empty(0), np.empty(0))
+AT_HOME = Habit(east_m=0.0, north_m=0.0, depth_m=-12.0, scatter_m=6.0, scale=1.0, lasts_s=60.0)
+
+
+def track(
+    at: list[float], east: list[float], north: list[float] | None = None, sigma_m: float = 5.0, reach_m: float = 20.0
+) -> Track:
+    """Fixes about a circle of that radius."""
+    x, y = np.array(east, dtype=float), np.zeros(len(east)) if north is None else np.array(north, dtype=float)
+    ones = np.ones(len(x))
+    return Track(np.array(at, dtype=float), x, y, np.hypot(x, y) - reach_m, sigma_m * ones, ones)
+
+
+def log_likelihood(near: Track, arrived: float, stayed: Habit) -> float:
+    """Of one moment of arrival: each way in, each fix after the other, as the module's docstring words it."""
+    steps = [b - a for a, b in zip(near.distance_m, near.distance_m[1:], strict=False)]
+    gaps = [b - a for a, b in zip(near.at, near.at[1:], strict=False)]
+    paces = [abs(step) / max(gap, 1.0) for step, gap in zip(steps, gaps, strict=True)]
+    street = min(max(1.5, 1.2 * max(paces)), 20.0) if paces else 1.5
+    total = 0.0
+    for (speed, turn), prior in zip(crossing.WAYS.tolist(), crossing.WAYS_LOG_PRIOR.tolist(), strict=True):
+        told, before, settled_before = prior, 0.0, False
+        place = (0.0, 0.0)
+        for k in range(len(near.at)):
+            dt = gaps[k - 1] if k else 1e4
+            echo = min(max((stayed.lasts_s - dt) / (stayed.lasts_s + dt), 0.0), 0.98)
+            fresh = sqrt(1.0 - echo * echo)
+            togo, d, error = arrived - near.at[k], near.distance_m[k], near.sigma_m[k] * stayed.scale
+            way = speed * togo
+            beyond, settled = togo > 0 and way > turn, togo <= 0 and way <= stayed.depth_m
+            if beyond:
+                expected = min(max(d, turn), max(turn + street * (togo - turn / speed), turn))
+            else:
+                expected = way if togo > 0 else max(way, min(stayed.depth_m, 0.0)) + max(stayed.depth_m, 0.0)
+            spread = sqrt(error**2 + (0.07 * min(way, 300.0)) ** 2) if togo > 0 else stayed.scatter_m if settled else error
+            z = (d - expected) / spread
+            x, y = (near.east_m[k] - stayed.east_m) / stayed.scatter_m, (near.north_m[k] - stayed.north_m) / stayed.scatter_m
+            off2 = ((z - echo * before) / fresh) ** 2
+            if settled:
+                u, v = (x - echo * place[0], y - echo * place[1]) if settled_before else (x * fresh, y * fresh)
+                off2 = max(off2, (u * u + v * v) / fresh**2 - 4.0)
+            free = min(0.4 * street * min(dt, 600.0), abs(steps[k - 1]) if k else 0.0) if beyond else 0.0
+            scale = sqrt((spread * fresh) ** 2 + free**2)
+            share = near.weight[k] * min(1.0, dt / POLICY.correlation_s)
+            told -= share * (2.5 * log1p(off2 / 4.0) + log(scale))
+            told -= min(dt, 60.0) / POLICY.linger_mean_s if beyond else 0.0
+            before, settled_before, place = z, settled, (x, y)
+        total += exp(told)
+    return log(total)
+
+
+fixes = st.lists(
+    st.tuples(st.sampled_from([1.0, 7.0, 10.0, 60.0, 290.0]), st.floats(-30, 90), st.floats(-30, 90)), min_size=1, max_size=7
+)
+habits = st.builds(
+    Habit,
+    east_m=st.floats(-10, 10),
+    north_m=st.floats(-10, 10),
+    depth_m=st.sampled_from([-40.0, -12.0, -3.0, 0.0, 6.0]),
+    scatter_m=st.floats(3, 20),
+    scale=st.floats(0.5, 2.0),
+    lasts_s=st.sampled_from([1.0, 20.0, 90.0, 300.0]),
+)
+
+
+@bounded
+@given(fixes, habits, st.floats(0.0, 300.0))
+def test_the_posterior_is_the_sum_over_all_ways_fix_by_fix(
+    made: list[tuple[float, float, float]], stayed: Habit, off: float
+) -> None:
+    gaps, east, north = (list(column) for column in zip(*made, strict=True))
+    near = track(list(np.cumsum(gaps)), east, north)
+    span = (near.at[0] - 30.0, near.at[-1] + off)
+    grid = np.linspace(*span, crossing.GRID)
+    slow = POLICY.crossing_temper * np.array([log_likelihood(near, float(t), stayed) for t in grid])
+    mass = np.exp(slow - slow.max())
+    mass = 0.98 * mass / mass.sum() + 0.02 / len(grid)
+    share = np.concatenate(([0.0], np.cumsum((mass[1:] + mass[:-1]) / 2.0)))
+    middle = float(np.interp(0.5, share / share[-1], grid))
+    early, late = (float(np.interp(level, share / share[-1], grid)) for level in (0.05, 0.95))
+    blur = 1.645 * POLICY.crossing_blur_s
+    at, levels = crossing.arrival(near, NO_HINTS, span, stayed, POLICY)
+    told = {level: float(t) for level, t in zip(levels, at, strict=True)}
+    assert told[0.5] == pytest.approx(middle, abs=1e-6)
+    assert told[0.05] == pytest.approx(middle - np.hypot(early - middle, blur), abs=1e-6)
+    assert told[0.95] == pytest.approx(middle + np.hypot(late - middle, blur), abs=1e-6)
+
+
+def best(near: Track, span: tuple[float, float], hints: tuple[np.ndarray, np.ndarray] = NO_HINTS) -> tuple[float, float, float]:
+    at, levels = crossing.arrival(near, hints, span, AT_HOME, POLICY)
+    early, middle, late = (float(at[levels.tolist().index(level)]) for level in (0.05, 0.5, 0.95))
+    return early, middle, late
+
+
+def test_who_walks_in_straight_arrives_where_distance_over_speed_says() -> None:
+    at = [10.0 * k for k in range(20)]
+    near = track(at, [max(20.0 + 1.35 * (100.0 - t), 8.0) for t in at])
+    early, middle, late = best(near, (40.0, 160.0))
+    assert abs(middle - 100.0) < 4.0
+    assert early < 100.0 < late < early + 40.0
+
+
+def test_sparse_fixes_leave_the_moment_open_and_a_code_at_the_door_closes_it() -> None:
+    near = track([0.0, 300.0, 600.0], [400.0, 8.0, 8.0])
+    early, _, late = best(near, (0.0, 300.0))
+    code = (np.array([150.0]), np.array([6.0]))
+    _, _, coded = best(near, (0.0, 300.0), code)
+    assert late - early > 60.0
+    assert late > 200.0
+    assert coded < 160.0
+
+
+def test_who_stands_in_the_street_for_minutes_has_left() -> None:
+    at = [10.0 * k for k in range(36)]
+    east = [-8.0 if t < 100.0 else 34.0 for t in at]
+    left, _ = crossing.arrival(track(at, east).turned(), NO_HINTS, (-350.0, -20.0), AT_HOME, POLICY)
+    assert abs(-float(left[len(left) // 2]) - 95.0) < 25.0
+
+
+def test_a_departure_is_an_arrival_with_time_turned_round() -> None:
+    at = [10.0 * k for k in range(20)]
+    near = track(at, [max(20.0 + 1.35 * (100.0 - t), 8.0) for t in at])
+    there, _ = crossing.arrival(near, NO_HINTS, (40.0, 160.0), AT_HOME, POLICY)
+    mirror = Track(-near.at[::-1], near.east_m[::-1], near.north_m[::-1], near.distance_m[::-1], near.sigma_m, near.weight)
+    back, _ = crossing.arrival(mirror.turned(), NO_HINTS, (40.0, 160.0), AT_HOME, POLICY)
+    assert back == pytest.approx(there)
+
+
+def test_a_stay_tells_how_its_phone_errs_and_a_short_one_is_drawn_to_the_usual() -> None:
+    rng = np.random.default_rng(3)
+    usual = Habit(east_m=0.0, north_m=0.0, depth_m=-5.0, scatter_m=10.0, scale=1.15, lasts_s=120.0)
+    at = np.arange(0.0, 3600.0, 10.0)
+    east, north = rng.normal(0.0, 15.0, (2, len(at)))
+    long = crossing.habit(track(at.tolist(), east.tolist(), north.tolist(), 10.0, 60.0), usual)
+    short = crossing.habit(track(at[:4].tolist(), east[:4].tolist(), north[:4].tolist(), 10.0, 60.0), usual)
+    assert long.scale == pytest.approx(1.5, abs=0.15)
+    assert long.lasts_s < 20.0
+    assert abs(short.scale - 1.15) < abs(long.scale - 1.15)
+    assert crossing.habit(track([0.0], [0.0]), usual) is usual
