@@ -142,13 +142,11 @@ def test_a_departure_is_an_arrival_with_time_turned_round() -> None:
 
 
 def test_a_stay_tells_how_its_phone_errs_and_a_short_one_is_drawn_to_the_usual() -> None:
-    rng = np.random.default_rng(3)
     usual = Habit(east_m=0.0, north_m=0.0, depth_m=-5.0, scatter_m=10.0, scale=1.15, lasts_s=120.0)
-    at = np.arange(0.0, 3600.0, 10.0)
-    east, north = rng.normal(0.0, 15.0, (2, len(at)))
-    long = crossing.habit(track(at.tolist(), east.tolist(), north.tolist(), 10.0, 60.0), usual)
-    short = crossing.habit(track(at[:4].tolist(), east[:4].tolist(), north[:4].tolist(), 10.0, 60.0), usual)
-    assert long.scale == pytest.approx(1.5, abs=0.15)
+    at, east, north = [10.0 * k for k in range(360)], [15.0, -15.0] * 180, [15.0, 15.0, -15.0, -15.0] * 90
+    long = crossing.habit(track(at, east, north, 10.0, 60.0), usual)
+    short = crossing.habit(track(at[:4], east[:4], north[:4], 10.0, 60.0), usual)
+    assert long.scale == pytest.approx(1.8, abs=0.05)
     assert long.lasts_s < 20.0
     assert abs(short.scale - 1.15) < abs(long.scale - 1.15)
     assert crossing.habit(track([0.0], [0.0]), usual) is usual
