@@ -226,7 +226,7 @@ select {_COLUMNS} from stays join (
         and stays.start_at <= plans.ends_at + make_interval(secs => %(day_s)s)
         and stays.end_at >= plans.starts_at - make_interval(secs => %(day_s)s)
     union
-    select worker, start_at from stays where visit = any(%(visits)s) or instead_of = any(%(visits)s)
+    select worker, start_at from stays where visit = any(%(visits)s)
     union
     select worker, start_at from stays where sites && %(sites)s::text[]
     union

@@ -5,7 +5,21 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from store import alerts, derived, device_states, fresh, haunts, journal, positions, scenes, sightings, touched, windows
+from store import (
+    alerts,
+    derived,
+    device_states,
+    fresh,
+    haunts,
+    journal,
+    positions,
+    scenes,
+    sightings,
+    stays,
+    stops,
+    touched,
+    windows,
+)
 
 SPANS = {
     "sources": ["w-1", "w-2"],
@@ -37,6 +51,13 @@ SPANS = {
     "before_": "1:1:",
     "rows_max": 100,
     "firsts": [1.79e9, 1.79e9],
+    "enough_s": 600.0,
+    "late_at": [1.79e9, 1.79e9],
+    "min_s": 600.0,
+    "day_s": 43_200.0,
+    "metres": 111_320.0,
+    "across": [0.001],
+    "up": [0.001],
 }
 QUERIES = {
     "journal entries": journal.ENTRIES.replace("%(before)s", "pg_current_snapshot()"),
@@ -73,6 +94,15 @@ QUERIES = {
     "moved positions": positions.MOVE,
     "positions of visits": positions.FOLLOW_VISITS,
     "device states": device_states.REFRESH,
+    "searches that go on": stops.ASKED,
+    "where searches begin": stops.BEGINNINGS,
+    "where fixes begin": stops.FIRST,
+    "stored stops": stops.STORED,
+    "stays between": stays.BETWEEN,
+    "stays that plans concern": stays.CONCERNED,
+    "sites near stops": stays.SITES_NEAR,
+    "visits near stops": stays.VISITS_NEAR,
+    "stays at another time": windows.ELSEWHEN,
 }
 
 
@@ -104,7 +134,8 @@ def test_the_check_can_fail(full_database: psycopg.Connection) -> None:
 
 
 BIG = ("fixes", "checks", "device_events", "statuses", "visits", "outcomes", "gaps", "presence", "coverage", "journal", "sites",
-       "devices", "workers", "sightings", "positions", "alerts", "haunts", "neighbours")  # fmt: skip
+       "devices", "workers", "sightings", "positions", "alerts", "haunts", "neighbours",
+       "stays", "searches")  # fmt: skip
 FILL = """
 insert into sites (id, name, geometry, min_lon, min_lat, max_lon, max_lat)
     select 's-' || n, 's', '{}', 100 + n * 0.001, 30, 100.0005 + n * 0.001, 30.0005 from generate_series(1, 5000) as n;
@@ -136,5 +167,9 @@ insert into device_events (source, at, identity, received_at, kind)
     select 'd-' || n % 5000 + 1, to_timestamp(1.79e9 - n), n, now(), 'motion' from generate_series(1, 50000) as n;
 insert into statuses (source, at, identity, received_at, state)
     select 'w-' || n % 5000 + 1, to_timestamp(1.79e9 - n), n, now(), 'online' from generate_series(1, 20000) as n;
+insert into stays (worker, start_at, end_at, lon, lat, error_m, fixes, cut_at, sure_at, kind, site, sites, visit)
+    select worker, starts_at, ends_at, 100 + n * 0.001, 30, 9, 99, ends_at, ends_at, 'unscheduled', site, array[site], id
+    from (select *, row_number() over () as n from visits) as numbered;
+insert into searches select id, to_timestamp(1.79e9), '{}' from workers;
 insert into journal (sources, from_at, to_at) select '{w-1}', '{now}', '{now}' from generate_series(1, 20000);
 """
