@@ -24,7 +24,7 @@ the seed and printed first; a run that finds something prints the command that r
   python -m tests.torture                                 the storm, in its short form: half a minute
   python -m tests.torture --seed 7 --rate 2000 --kills-ingest 200 --kills-database 50 --kills-broker 50 --cuts 100
   python -m tests.torture commits --lost-commits 1000     answers to COMMIT that never arrive
-  python -m tests.torture away --database-away 30m        memory, first commit, drain rate
+  python -m tests.torture away --database-away 30m --rate 300 --poison 0   memory, first commit, drain rate
   python -m tests.torture disk                            the database's disk is full (root: a small disk is mounted)
   python -m tests.torture half-open                       connections that are open and dead
   python -m tests.torture broker                          the broker comes back, with and without its sessions
@@ -62,7 +62,7 @@ async def _trials(options: argparse.Namespace, folder: Path) -> bool:
     seed = options.seed
     chosen: dict[str, list[Run]] = {
         "commits": [lambda where: trials.lost_commits(where, seed, options.lost_commits)],
-        "away": [lambda where: trials.away(where, seed, options.database_away, options.rate)],
+        "away": [lambda where: trials.away(where, seed, options.database_away, options.rate, options.poison)],
         "disk": [lambda where: trials.disk_full(where, seed)],
         "half-open": [
             lambda where: trials.half_open(where, seed, "broker"),
@@ -108,6 +108,7 @@ HINTS = {
     "phones": "phones that count",
     "judged": "of them with a home and visits, which are judged",
     "rate": "new reports a second",
+    "poison": "of ten thousand reports, so many are refused by nothing but the database",
     "ingestors": "share the load",
     "kills_ingest": "kill -9 of an ingest",
     "kills_verify": "kill -9 of verify",

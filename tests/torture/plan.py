@@ -40,6 +40,7 @@ class Options(Struct, frozen=True, kw_only=True):
     phones: int = 24
     judged: int = 6
     rate: int = 800
+    poison: int = 10
     ingestors: int = 2
     kills_ingest: int = 3
     kills_verify: int = 1

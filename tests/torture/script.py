@@ -65,6 +65,8 @@ class Script(Struct, frozen=True, kw_only=True):
     """Its clock is set: (from which report on, how far it is off), in order."""
     plain: bool = False
     """It says nothing but fixes that can be taken."""
+    poison: int = 10
+    """Of ten thousand reports, so many are refused by the database alone."""
 
     def count(self, n: int) -> tuple[int, int]:
         """The epoch and the number of the n-th report, from 1."""
@@ -76,7 +78,7 @@ class Script(Struct, frozen=True, kw_only=True):
     def report(self, n: int) -> Report:
         drawn = crc32(b"%d/%s/%d" % (self.seed, self.worker.encode(), n))
         off_s = next((off_s for begin, off_s in reversed(self.clock) if n >= begin), 0.0)
-        what = "fix" if self.plain else _what(drawn % 1000) if off_s < UNTIMELY_S else "bad"
+        what = "fix" if self.plain else self._what(drawn % 10_000) if off_s < UNTIMELY_S else "bad"
         epoch, seq = self.count(n)
         at = round(self.day + n * self.step_s + off_s, 3)
         lon, lat = self._place(at, drawn)
@@ -85,14 +87,22 @@ class Script(Struct, frozen=True, kw_only=True):
         if what in ("fix", "poison", "bad"):
             fields |= {"lon": lon, "lat": lat, "accuracy_m": 13 if what == "poison" else 5 + drawn % 7, "battery": 0.5}
         if what == "bad" and off_s < UNTIMELY_S:
-            fields |= BAD[drawn // 1000 % len(BAD)]
+            fields |= BAD[drawn // 10_000 % len(BAD)]
         elif what == "check":
             topic = "check"
-            fields |= {"kind": ("in", "out")[drawn // 1000 % 2], "method": "qr"}
+            fields |= {"kind": ("in", "out")[drawn // 10_000 % 2], "method": "qr"}
         elif what == "status":
             topic = "status"
             fields |= {"state": "online", "permission": "always", "battery": 0.9}
         return Report(what, f"{PREFIX}/workers/{self.worker}/{topic}", msgspec.json.encode(fields), epoch, seq, at, lon, lat)
+
+    def _what(self, drawn: int) -> What:
+        shares: tuple[tuple[What, int], ...] = (("check", 200), ("status", 200), ("bad", 150), ("poison", self.poison))
+        for what, share in shares:
+            if drawn < share:
+                return what
+            drawn -= share
+        return "fix"
 
     def _place(self, at: float, drawn: int) -> tuple[float, float]:
         """On site during a visit, on the way for ten minutes before and after it, and else away; a few metres of noise."""
@@ -111,7 +121,7 @@ BAD: tuple[dict[str, Any], ...] = (
 )
 
 
-def day_of(seed: int, phones: int, day: float, step_s: float, each: int) -> list[Script]:
+def day_of(seed: int, phones: int, day: float, step_s: float, each: int, poison: int) -> list[Script]:
     """A script for each phone, of about so many reports each. Every other phone starts its counter anew on the way; the clock of
     every third is set two hours ahead, then three back, then for a while to another month, and then right."""
     rng = random.Random(seed)
@@ -128,20 +138,10 @@ def day_of(seed: int, phones: int, day: float, step_s: float, each: int) -> list
                 step_s=step_s,
                 reinstalled_after=places[3] if k % 2 else 2**31,
                 clock=clock if k % 3 == 0 else (),
+                poison=poison,
             )
         )
     return scripts
-
-
-def _what(thousandth: int) -> What:
-    for what, share in SHARES:
-        if thousandth < share:
-            return what
-        thousandth -= share
-    return "fix"
-
-
-SHARES: tuple[tuple[What, int], ...] = (("check", 20), ("status", 20), ("bad", 15), ("poison", 1))
 
 
 class Loose(Struct, frozen=True):

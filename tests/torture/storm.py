@@ -97,7 +97,7 @@ class _Storm:
         # The day is as long as the run will probably be, so that visits lie where reports do.
         guess_s = max(60.0 * self.options.minutes, 4.0 + 0.6 * len(plan.faults))
         each = int(guess_s * self.options.rate * 0.9 / self.options.phones)
-        scripts = day_of(self.options.seed, self.options.phones, self.day, max(0.01, DAY_S / each), each // 2)
+        scripts = day_of(self.options.seed, self.options.phones, self.day, max(0.01, DAY_S / each), each // 2, self.options.poison)
         self.fleet = Fleet(house.port, scripts, self.options.judged, self.watch.spot)
         self.blackouts: list[Blackout] = []
         self.mending: set[asyncio.Task[None]] = set()

@@ -93,13 +93,16 @@ async def rig(
     parts: tuple[str, ...] = INGEST_ONLY,
     database: Path | None = None,
     plain: bool = False,
+    poison: int = 10,
     **environment: str,
 ) -> AsyncIterator[Rig]:
     """Everything up and connected, nobody saying anything yet."""
     settings = {f"SITEWATCH_INGEST__{name.upper()}": value for name, value in environment.items()}
     house = House(folder, ingestors=1, environment=settings, database=database)
     day = float(int(time.time()) // 3600 * 3600 - 86_400 - DAY_S)
-    scripts = [Script(seed=seed, worker=f"t-{k}", number=k, day=day, step_s=0.25, plain=plain) for k in range(phones)]
+    scripts = [
+        Script(seed=seed, worker=f"t-{k}", number=k, day=day, step_s=0.25, plain=plain, poison=poison) for k in range(phones)
+    ]
     fleet = Fleet(house.port, scripts, 2, _unasked, manner)
     try:
         await house.begin(plans(2, phones, day), parts)
@@ -143,10 +146,10 @@ async def lost_commits(folder: Path, seed: int, count: int) -> Trial:
 # The database away ---------------------------------------------------------------------------------------------------------------
 
 
-async def away(folder: Path, seed: int, seconds: float, rate: int) -> Trial:
+async def away(folder: Path, seed: int, seconds: float, rate: int, poison: int) -> Trial:
     """The database is killed and stays away while the phones talk on; it comes back, and the backlog drains."""
-    trial = Trial(f"database away for {seconds:g} s at {rate} reports/s")
-    async with rig(folder, seed, phones=16, manner=PATIENT, retry_max_s="5.0") as it:
+    trial = Trial(f"database away for {seconds:g} s at {rate} reports/s, {poison} of 10,000 refused by the database alone")
+    async with rig(folder, seed, phones=16, manner=PATIENT, poison=poison, retry_max_s="5.0") as it:
         it.fleet.talk(rate)
         await asyncio.sleep(4.0)
         before_mb, stored = _resident_mb(it.house.pid("ingest-1")), it.rows()
