@@ -194,3 +194,37 @@ def test_a_stay_is_what_the_fold_over_the_whole_track_finds(world: World) -> Non
                       "where cut_at is not null order by start_at")  # fmt: skip
     assert rows == [(stop.start_at, stop.end_at, stop.lon, stop.lat, stop.fixes) for stop in ended]
     assert len(rows) == 3
+
+
+def test_a_delayed_gap_heals_and_says_so_and_evidence_of_a_week_later_gives_what_it_would_have_given_at_once(world: World) -> None:
+    """Half of the evidence comes while it is waited for, a quarter a day late and a quarter a week late, each in any order."""
+    week_s = 7 * 86_400.0
+    world.worker("anna"), world.worker("bert"), world.site(0), world.site(5000)
+    world.visit("v1", "anna", "s0"), world.visit("v2", "bert", "s5000")
+    reports = [*served("anna", 0), *served("bert", 5000)]
+    world.send(reports)
+    world.verify(TEN + week_s)
+    at_once = {visit: world.outcome(visit) for visit in ("v1", "v2")}
+    stays = world.rows("select stays::text from stays order by 1")
+    for table in ("fixes", "stays", "searches", "outcomes", "outcome_history", "alerts", "sightings"):
+        world.connection.execute(f"delete from {table}")
+    draw = random.Random(5)
+    draw.shuffle(reports)
+    half, quarter = len(reports) // 2, len(reports) // 4
+    early = sorted((report for report in reports[:half] if report.at < NINE + 1200), key=lambda report: report.at)
+    world.send(early)
+    world.verify(TEN + 60)
+    assert {gap.cause for gap in world.outcome("v1").gaps} == {"delayed"}
+    assert world.verdict("v1") == "pending"
+    world.send(report for report in reports[:half] if report not in early)
+    world.verify(TEN + 3600)
+    for n, later_s in ((half, 86_400.0), (half + quarter, week_s)):
+        world.send(reports[n : n + quarter + 1])
+        world.verify(TEN + later_s)
+    assert {visit: world.outcome(visit) for visit in ("v1", "v2")} == at_once
+    assert world.rows("select stays::text from stays order by 1") == stays
+    assert {gap.cause for gap in world.outcome("v1").gaps} <= {"silent"}
+    assert world.outcome("v1").verdict == "verified"
+    whys = [why for (why,) in world.rows("select why from outcome_history where visit = 'v1' order by revision")]
+    assert whys[0] == "first"
+    assert all(why.endswith("late fixes of anna") for why in whys[1:]), whys

@@ -306,14 +306,14 @@ function evidenceTable(tally) {
 
 /** What people were told before, newest first, and why it changed. */
 function historyTable(versions, zone) {
-  const row = ({ recorded_at, reasons, changed, outcome }) =>
+  const row = ({ recorded_at, why, reasons, changed, outcome }) =>
     h(
       "tr",
       {},
       h("td", {}, whenever(Date.parse(recorded_at), zone)),
       h("td", {}, verdictBadge(outcome.verdict)),
       h("td", { class: "number" }, percent(outcome.coverage)),
-      h("td", { class: "muted" }, reasons.map((reason) => reasonText(reason, zone)).join(", ")),
+      h("td", { class: "muted" }, reasons.map((reason) => reasonText(reason, zone)).join(", ") || why),
       h("td", { class: "muted" }, changed.filter(({ what }) => what in TOLD).map(({ what }) => t(TOLD[what])).join(", ")),
     );
   return h("table", { class: "plain" }, h("tbody", {}, versions.slice(0, HISTORY_MAX).map(row)));
