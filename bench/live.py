@@ -325,6 +325,7 @@ class Verify:
 
     def __enter__(self) -> "Verify":
         program = f"from sitewatch import verify; verify.run({self._database!r})"
+        self._began = time.time()
         self._process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL)
         self._reader = psycopg.connect(self._database, autocommit=True)
         return self
@@ -351,7 +352,8 @@ class Verify:
             self._reader.execute(SPREAD, [STEADY_S, STEADY_S])
 
     def state(self) -> dict[str, object]:
-        row = self._reader.execute("select state from programs where name = 'verify'").fetchone()
+        own = "select state from programs where name = 'verify' and started_at >= to_timestamp(%s)"
+        row = self._reader.execute(own, [self._began]).fetchone()
         return row[0] if row else {}
 
     def judged(self) -> int:

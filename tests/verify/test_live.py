@@ -138,6 +138,7 @@ def test_who_does_not_come_is_late_on_time_whoever_is_silent(world: World) -> No
 
 def test_a_phone_that_falls_silent_is_told_of_and_so_is_its_return(world: World) -> None:
     world.visit("v1", world.worker("anna"), world.site(0))
+    world.policy("clean", open_every_s=3600.0)
     reports = [*stay("anna", 0, NINE - 600, NINE + 900, every_s=10.0), *stay("anna", 0, NINE + 1800, TEN, every_s=10.0)]
     gap_at = healed_at = None
     for now in played(world, reports, NINE + 2100):
