@@ -173,6 +173,21 @@ def test_an_error_of_the_world_leaves_everything_as_it_was(connection: psycopg.C
     assert one(connection).read_at is None
 
 
+def test_a_full_disk_behind_a_row_that_is_refused_is_nobodys_fault(connection: psycopg.Connection) -> None:
+    """The first error blames the data, so each is tried alone; what the disk does then says nothing about any of them."""
+    connection.execute("alter table fixes add constraint no_thirteen check (lon <> 13)")
+    connection.execute("""
+        create function full_disk() returns trigger language plpgsql as $$
+        begin raise exception 'no space left' using errcode = '53100'; end $$;
+        create trigger full_disk before insert on fixes for each row when (new.lon = 2) execute function full_disk()
+    """)
+    store(connection, POSITION, json.dumps({"at": NOW - 10, "lon": 13, "lat": 2}).encode())
+    store(connection, POSITION, json.dumps({"at": NOW, "lon": 2, "lat": 2}).encode())
+    with pytest.raises(psycopg.errors.DiskFull):
+        read_again(connection)
+    assert [found.read_at for found in rejects.newest(connection)] == [None, None]
+
+
 def test_two_that_read_at_the_same_time_share_the_work(database: str, connection: psycopg.Connection) -> None:
     for number in range(300):
         store(connection, POSITION, json.dumps({"at": NOW - number, "lon": 1, "lat": 2}).encode())
