@@ -229,10 +229,12 @@ def _against(
     fences = tuple(fence_of(site, witness.plane) for site in rivals)
     together = fences_of(fences)
     theirs = likelihood.rivalries(witness.fence, together, *point, error_m)
-    if float(witness.fence.distance(*(np.array([metres]) for metres in point))[0]) > 0.0:
-        # A wide fence draws a position in it no less than a narrow one draws it from outside.
-        theirs = np.where(together.distances(*point) <= 0.0, np.minimum(theirs, 0.0), theirs)
-    shared = [witness.fence.shares_ground(fence) for fence in fences]
+    ours = float(witness.fence.distance(*(np.array([metres]) for metres in point))[0])
+    # At the edge of this fence or beyond it, and deeper in theirs: a wide fence draws a position in it no less than a narrow one
+    # draws it from outside, and on shared ground it is the positions then that speak, and not the plan.
+    deeper = (ours > -0.5 * error_m) & (together.distances(*point) <= min(ours - error_m, 0.0))
+    theirs = np.where(deeper, np.minimum(theirs, 0.0), theirs)
+    shared = np.array([witness.fence.shares_ground(fence) for fence in fences]) & ~deeper
     prior = np.where(shared, policy.same_ground_prior / len(rivals), policy.neighbour_prior)
     planned = {other.site for other in scene.others if other.starts_at < core[1] and other.ends_at > core[0]}
     prior[[site.id in planned for site in rivals]] = 0.5

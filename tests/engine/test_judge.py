@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from geofence import judge, next_look
+from geofence import engine, judge, next_look, verdict, witness
+from geofence.coverage import Coverage
 from geofence.evidence import Check, DeviceEvent, Fixes
-from geofence.outcome import Outcome
+from geofence.outcome import Moment, Outcome, Seconds
 from geofence.plan import Device, Scene, Visit
 from geofence.policy import Policy
 from tests.engine.worlds import START, circle, day, errors, fixes, nothing, scene, seen, square, take
@@ -209,3 +210,86 @@ def test_the_plan_does_not_vouch_for_a_stay_across_the_street() -> None:
     outcome = told(day(place=(28.0, 0.0), sigma_m=10.0, accuracy_m=15.0), scene(square(0, 0, 15)))
     assert outcome.on_site_s.lower == 0.0
     assert outcome.verdict in ("unknown", "contradicted")
+
+
+@pytest.mark.parametrize("away_m", [12.0, 14.0, 17.0])
+def test_the_plan_does_not_vouch_for_a_stay_just_outside_the_wall(away_m: float) -> None:
+    """Every fix says that she was somewhere here; their middle lies beyond the wall, and only the plan would have her inside."""
+    outcome = told(day(place=(away_m, 0.0), sigma_m=6.0, accuracy_m=9.0), scene(square(0, 0, 15)))
+    assert outcome.on_site_s.lower == 0.0
+    assert outcome.verdict == "unknown"
+
+
+def reading(on_site_s: float) -> verdict.Reading:
+    """As if presence and coverage had come to this."""
+    moment = Moment(best=START, earliest=START, latest=START)
+    return verdict.Reading(
+        arrived_at=moment,
+        left_at=replace(moment, best=START + on_site_s),
+        on_site=Seconds(best=on_site_s, lower=on_site_s, upper=on_site_s),
+        coverage=Coverage(expected_ms=7_200_000, monitored_ms=7_200_000, gaps=()),
+        decided_departure=True,
+    )
+
+
+@pytest.mark.parametrize("away_m", [0.0, 5000.0])
+def test_no_verdict_stands_against_what_most_reports_say_each_alone(away_m: float) -> None:
+    """The law of lost evidence rests on this, whatever the rest of the engine made of the reports."""
+    heard = witness.hear(HOME, seen(day(place=(away_m, 0.0))), engine.window(HOME.visit, POLICY), POLICY)
+    given = {on_site_s: verdict.decide(HOME, heard, reading(on_site_s), POLICY, START + 9e4) for on_site_s in (0.0, 7200.0)}
+    assert given == ({0.0: "unknown", 7200.0: "verified"} if away_m == 0.0 else {0.0: "contradicted", 7200.0: "partial"})
+
+
+def test_half_of_the_reports_for_and_half_against_decide_nothing() -> None:
+    here, there = day(every_s=20.0), day(2, every_s=20.0, place=(5000.0, 0.0))
+    mixed = replace(here, lon=np.where(np.arange(len(here.at)) // 30 % 2, here.lon, there.lon))
+    heard = witness.hear(HOME, seen(mixed), engine.window(HOME.visit, POLICY), POLICY)
+    assert verdict.decide(HOME, heard, reading(7200.0), POLICY, START + 9e4) == "partial"
+    assert verdict.decide(HOME, heard, reading(0.0), POLICY, START + 9e4) == "unknown"
+
+
+def test_who_was_there_before_and_after_the_window_has_open_bounds() -> None:
+    outcome = told(day(came=-4000.0, went=99_999.0))
+    arrived, left = outcome.arrived_at, outcome.left_at
+    assert arrived is not None
+    assert left is not None
+    assert (arrived.best, arrived.earliest, arrived.latest) == (START - 1800.0, None, START - 1800.0)
+    assert (left.best, left.earliest, left.latest) == (START + 9000.0, START + 9000.0, None)
+    assert "early_departure" not in outcome.findings
+
+
+def test_what_nobody_saw_is_likely_and_not_proven() -> None:
+    of = day()
+    silent = (of.at < START + 2000.0) | (of.at > START + 3000.0)
+    whole, broken = told(of).on_site_s, told(take(of, silent)).on_site_s
+    assert broken.best == pytest.approx(whole.best, abs=1.0)
+    assert whole.lower - broken.lower == pytest.approx(1000.0 - POLICY.horizon_still_s, abs=30.0)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0.0, 7200.0), (-300.0, 7300.0), (-1800.0, 7200.0)])
+def test_who_was_seen_away_all_planned_time_did_not_come(first: float, last: float) -> None:
+    """Her phone was off before, or after; nobody serves in half an hour before the plan and is gone when it begins."""
+    of = day(place=(5000.0, 0.0))
+    outcome = told(take(of, (of.at >= START + first) & (of.at < START + last)))
+    assert (outcome.verdict, outcome.findings) == ("contradicted", ("no_show",))
+
+
+def test_the_seconds_between_two_visits_to_one_home_count_once() -> None:
+    """She stays from the first to the second: each visit gets its plan, and half of what lies between."""
+    second = replace(HOME.visit, id="v-2", starts_at=START + 8400.0, ends_at=START + 12_000.0)
+    of = day(came=0.0, went=12_000.0, planned_s=12_600.0)
+    one = told(of, replace(HOME, others=(second,)))
+    two = told(of, replace(HOME, visit=second, others=(HOME.visit,)))
+    fence_s = 60.0 / 1.4  # from the fence to the middle, on foot
+    assert one.on_site_s.best + two.on_site_s.best == pytest.approx(12_000.0 + 2 * fence_s, abs=30.0)
+    assert one.on_site_s.best == pytest.approx(7800.0 + fence_s, abs=30.0)
+
+
+def test_a_home_that_stirs_without_her_shows_nothing_of_her() -> None:
+    where = replace(HOME, devices=(Device(id="d-1", site="s-1", kind="motion", source="d-1"),))
+    of = day()
+    silent = take(of, (of.at < START + 1000.0) | (of.at > START + 4000.0))
+    while_there = tuple(event(at, "motion") for at in range(900, 4200, 120))
+    always = tuple(event(at, "motion") for at in range(-1700, 8900, 120))
+    assert told(silent, where, events=while_there).monitored_s > 7200.0
+    assert told(silent, where, events=always).monitored_s < 5000.0
