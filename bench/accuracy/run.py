@@ -15,7 +15,7 @@ from bench.accuracy.drift_phone import PLAIN, Bend
 from bench.accuracy.score import Row, row
 from geofence.policy import Policy
 
-LIBRARY_VISITS = 20
+LIBRARY_VISITS = 12
 """Of each task, so many visits are put before the libraries: they take a hundred times as long as the rest together."""
 
 
