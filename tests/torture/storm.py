@@ -25,7 +25,7 @@ from tests.torture.plan import Fault, Options, Plan
 from tests.torture.script import DAY_S, day_of, plans
 from tests.torture.watch import Watch
 
-HEAL_S = 120.0
+HEAL_S = 300.0
 IN_FLIGHT_S = 20.0
 """How long a fault waits for something to be in flight."""
 UNSAVED_S = 5.0
@@ -224,7 +224,7 @@ class _Storm:
             if failed is not None:
                 self.report.wrong.append(f"while mending: {failed!r}")
         for part in self.house.parts:
-            await until(lambda part=part: self.house.answers(part), f"{part} is not back")  # type: ignore[misc]
+            await until(lambda part=part: self.house.answers(part), f"{part} is not back", HEAL_S)  # type: ignore[misc]
         try:
             await until(lambda: self.fleet.outstanding == 0, "reports have no receipt", HEAL_S)
         except TimeoutError as error:
@@ -243,7 +243,7 @@ class _Storm:
                 self.report.wrong.append(f"{part} did not stop cleanly")
         for part in self.house.ingestors:
             self.house.start(part)
-            await until(lambda part=part: self.house.answers(part), f"{part} is not back")  # type: ignore[misc]
+            await until(lambda part=part: self.house.answers(part), f"{part} is not back", HEAL_S)  # type: ignore[misc]
         with psycopg.connect(self.house.database, autocommit=True) as connection:
             before = judge.rows(connection)
             said, published = self.fleet.reports_total, self.fleet.elements_total
