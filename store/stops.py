@@ -13,6 +13,7 @@ Rules kept here:
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from zlib import crc32
 
 import msgspec
 import numpy as np
@@ -20,7 +21,7 @@ from msgspec import Struct
 from psycopg import Connection
 
 from geofence.evidence import Fixes
-from geofence.stops import BEHIND_S, State, Stop, going_on, step
+from geofence.stops import BEHIND_S, MINUTE_S, State, Stop, going_on, step
 from store.journal import Touch
 from store.windows import NO_FIXES, Span, read_fixes
 
@@ -58,20 +59,20 @@ class Search(Struct, kw_only=True):
 
 
 class Slots:
-    """Of which sources fixes may end a slot: for who sees every fix, and asks the database once a slot and not once a fix."""
+    """Of which sources fixes may end a slot: for who sees every fix, and asks the database once a minute and not once a fix."""
 
     def __init__(self) -> None:
         self._next_at: dict[str, float] = {}
 
     def ended(self, touches: Sequence[Touch]) -> list[Touch]:
-        """Those of the touches, which are in order for each source, that reach into another slot than those before."""
+        """Those of the touches, which are in order for each source, that reach into another minute than those before."""
         if len(self._next_at) > SOURCES_MAX:
             self._next_at.clear()
         out = []
         for touch in touches:
             if touch.to_at >= self._next_at.get(touch.source, EVER):
                 out.append(touch)
-                self._next_at[touch.source] = (np.floor((touch.to_at - BEHIND_S) / SLOT_S) + 1.0) * SLOT_S + BEHIND_S
+                self._next_at[touch.source] = (np.floor(touch.to_at / MINUTE_S) + 1.0) * MINUTE_S
         return out
 
 
@@ -125,7 +126,7 @@ def _searches(connection: Connection, asked: Mapping[str, tuple[float, float]]) 
     searches = []
     for worker, newest_at, stood_at, state, cut_at in connection.execute(BEGINNINGS, values):
         late_from, late_to = asked[worker]
-        until = max(EVER if newest_at is None else np.floor((newest_at - BEHIND_S) / SLOT_S) * SLOT_S, stood_at)
+        until = max(EVER if newest_at is None else _slot_before(newest_at - BEHIND_S, worker), stood_at)
         late = late_from < stood_at
         if until <= stood_at and not late:
             continue
@@ -145,6 +146,12 @@ def _searches(connection: Connection, asked: Mapping[str, tuple[float, float]]) 
             )
         )
     return searches
+
+
+def _slot_before(at: float, worker: str) -> float:
+    """Where the last slot ended. Not everybody's at once: the slots of a fleet would be a minute's work every five."""
+    phase_s = crc32(worker.encode()) % round(SLOT_S / MINUTE_S) * MINUTE_S
+    return float(np.floor((at - phase_s) / SLOT_S) * SLOT_S + phase_s)
 
 
 def _run(connection: Connection, searches: Sequence[Search]) -> list[Found]:

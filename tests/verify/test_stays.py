@@ -167,6 +167,14 @@ def test_a_worker_costs_one_short_read_a_slot(world: World, monkeypatch: pytest.
     assert max(span.to_at - span.from_at for span in read) <= stops.SLOT_S
 
 
+def test_the_slots_of_a_fleet_do_not_end_all_at_once(world: World) -> None:
+    fleet = [f"w-{n}" for n in range(12)]
+    world.send([fix for worker in fleet for fix in stay(worker, 0, NINE, NINE + 1800)])
+    world.verify(NINE + 1801)
+    ends = world.rows("select until, count(*) from searches group by until")
+    assert len(ends) == stops.SLOT_S / 60, ends
+
+
 def test_a_phone_that_is_adopted_brings_its_stays(world: World) -> None:
     world.worker("anna"), world.site(0)
     world.send(served("owntracks:anna/phone", 0))
