@@ -48,12 +48,14 @@ _VERDICT_ZH: dict[Verdict, str] = {
 }
 _FINDING_EN: dict[Finding, str] = {
     "wrong_site": "she was at another known site instead",
+    "unscheduled": "she was there at another time of that day",
     "spoof_suspected": "the positions look made up",
     "clock_skew": "the phone's clock is wrong",
     "conflicting_evidence": "evidence contradicts itself",
 }
 _FINDING_ZH: dict[Finding, str] = {
     "wrong_site": "服务人员当时在另一个已知地点",
+    "unscheduled": "服务人员在当天其他时间到过此处",
     "spoof_suspected": "定位疑似伪造",
     "clock_skew": "手机时钟不准",
     "conflicting_evidence": "证据相互矛盾",
@@ -102,6 +104,9 @@ def explain(
         else:
             en.append("; what was seen does not tell being here from being close by")
             zh.append("；现有证据无法区分在此处还是在附近")
+    if tally.flags.get("datum"):
+        en.append("; the positions fit the site only if read in another map datum")
+        zh.append("；定位坐标与地点的坐标系似乎不一致")
     if named:
         en.append("; " + _and_en([_FINDING_EN[finding] for finding in named]))
         zh.append("；" + "，".join(_FINDING_ZH[finding] for finding in named))
