@@ -52,6 +52,8 @@ class Link:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self._proven = False
+        self._current: Session | None = None
+        """The session that is live, or about to be."""
         self.session: Session | None = None
         """The session that is live, if there is one."""
         self.history = History()
@@ -69,14 +71,14 @@ class Link:
     def take_no_more(self) -> None:
         """What comes from now on is left unacknowledged, for the broker to deliver to the next session."""
         self._stopping.set()
-        session = self.session
+        session = self._current
         if session is not None:
             session.take_no_more()
 
     def close(self) -> None:
         """Sends what has been handed over and ends the session."""
         self._stopping.set()
-        session = self.session
+        session = self._current
         if session is not None:
             session.leave()
         if self._thread.is_alive():
@@ -94,6 +96,7 @@ class Link:
         failures = 0
         while not self._stopping.is_set():
             session = Session(self._settings, self._broker, self._intake, proven=self._proven)
+            self._current = session
             live = session.open()
             lasted_s = self._hold(session) if live else 0.0
             if not live and failures == 0:

@@ -16,6 +16,7 @@ Rules kept here:
   gets another.
 """
 
+import contextlib
 import select
 import socket
 import ssl
@@ -133,10 +134,11 @@ class Session:
 
     def acknowledge(self, mids: Sequence[int]) -> None:
         """Tells the broker that it may forget these messages. Does nothing on a connection that has ended."""
+        packets = b"".join([mqtt5.PubAckPacket(mid).write() for mid in mids])
         with self._lock:
             if self.ended:
                 return
-            self._left += b"".join([mqtt5.PubAckPacket(mid).write() for mid in mids])
+            self._left += packets
             self._unacknowledged -= len(mids)
         self.wake()
 
@@ -162,12 +164,9 @@ class Session:
 
     def wake(self) -> None:
         """There is something to send, or room to read again."""
-        try:
+        # Either it is full of calls that were not answered yet, or it has ended.
+        with contextlib.suppress(OSError):
             self._waker.send(b"\0")
-        except BlockingIOError:
-            return  # It is full of calls that were not answered yet.
-        except OSError:
-            return  # It has ended.
 
     # Turns ----------------------------------------------------------------------------------------------------------------------
 
@@ -300,6 +299,8 @@ class Session:
             if refused:
                 self.refusal = f"the subscription was refused: {_words(refused[0])}"
             self._subscribed = True
+            if self._settings.pulse_s:
+                self._publish(self._pulse_topic, b"")
         elif isinstance(packet, mqtt5.DisconnectPacket):
             self.farewell = _words(packet.reason_code)
 

@@ -17,7 +17,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Name of a shared subscription by which several ingestors divide the load; empty: a plain subscription, one ingestor."""
     keepalive_s: int = 30
     pulse_s: float = 10.0
-    """When nothing has come for so long, ingest sends a pulse to itself through the broker; three of them lost are a stall."""
+    """When nothing has come for so long, ingest sends a pulse to itself through the broker; three of them lost are a stall.
+    0: none."""
     session_expiry_s: int = 7 * 86_400
     """How long the broker keeps our queue while we are away."""
     window: int = 10_000

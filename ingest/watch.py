@@ -12,10 +12,11 @@ Rules kept here:
 
 - While we do not read (the database is away, the window is used up) nothing can be concluded: `blind` starts the waiting anew.
 - A broker that never gave a pulse back may simply not allow it: only after the first has come is their absence a stall. Until then
-  it is said once, as UNPROVEN.
+  it is said once, as UNPROVEN. Each connection begins with a pulse, so that this is known before it matters.
 """
 
 from enum import Enum
+from math import inf
 
 ANSWER_S = 10.0
 """How long a broker may take to answer a ping."""
@@ -35,11 +36,11 @@ class Due(Enum):
 
 
 class Watch:
-    """What one connection has shown lately. `now` is any clock that never goes back, in seconds."""
+    """What one connection has shown lately. `now` is any clock that never goes back, in seconds; 0 for a period is never."""
 
     def __init__(self, keepalive_s: float, pulse_s: float, now: float, *, proven: bool = False) -> None:
-        self._ping_after_s = keepalive_s / 2
-        self._pulse_s = pulse_s
+        self._ping_after_s = keepalive_s / 2 or inf
+        self._pulse_s = pulse_s or inf
         self.proven = proven
         """A pulse has come back from this broker."""
         self._sent_at = self._heard_at = self._flowed_at = now

@@ -150,7 +150,7 @@ def test_of_receipts_that_wait_the_newest_goes_and_the_brokers_window_is_kept() 
     for one in unanswered:
         broker.acknowledge(one)
     until(lambda: {(one.topic, one.payload) for one in broker.published} >= {(topic, b"9") for topic in topics})
-    assert len(broker.published) <= 5, "an old receipt went where a newer one waited"
+    assert len(broker.published) <= 6, "an old receipt went where a newer one waited"
     assert len({one.packet_id for one in broker.published}) == len(broker.published)
     way.close()
     broker.close()
@@ -175,9 +175,9 @@ def test_a_subscription_that_stalls_while_the_broker_answers_is_made_anew(broker
 
 @settings(pulse_s=0.1)
 def test_a_broker_that_does_not_return_pulses_is_left_alone(broker: FakeBroker, way: Way) -> None:
-    until(lambda: len(broker.published) == watch.PULSES)
+    until(lambda: len(broker.published) == 1 + watch.PULSES)
     time.sleep(0.6)
-    assert len(broker.published) == watch.PULSES
+    assert len(broker.published) == 1 + watch.PULSES
     assert (way.link.history.stalls, way.link.history.connections) == (0, 1)
 
 

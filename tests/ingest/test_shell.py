@@ -115,7 +115,7 @@ def test_told_to_stop_it_commits_and_acknowledges_what_it_holds(each_broker: Run
     assert stored.one("select count(*) from rejects") == 1
     assert stored.told("duplicate_total") == 0
     if each_broker.kind == "mosquitto":  # iotcore also delivers our own receipts to us.
-        assert stored.told("messages_total") == 0
+        assert stored.told("messages_total") == stored.told("ignored_total") <= 1, "nothing but the pulse"
 
 
 @pytest.mark.parametrize("hanging", ["database", "broker"])
@@ -149,7 +149,8 @@ def test_a_retained_status_that_comes_again_is_neither_stored_nor_journaled_agai
         with Program(stored.url, each_broker.url, quick(client_id=client_id)) as program:
             until(lambda name=client_id: stored.one(f"select count(*) from programs where name = 'ingest:{name}'") == 1)  # type: ignore[misc]
             until(lambda: stored.one("select count(*) from statuses") == 1)
-            until(lambda name=client_id: stored.told("received_total") >= 1 + (name == "second"))  # type: ignore[misc]
+            taken = 1 + (client_id == "second")
+            until(lambda taken=taken: stored.told("stored_total") + stored.told("duplicate_total") == taken)  # type: ignore[misc]
             assert program.stop() == 0
     assert stored.told("duplicate_total") == 1
     assert stored.one("select count(*) from journal") == 1
@@ -254,7 +255,7 @@ def test_a_commit_whose_answer_is_lost_is_stored_once(mosquitto: RunningBroker, 
             proxy.swallow_answer_to = commits_of_batches(1)
             phone.send(count=7)
             until(lambda: phone.promised == phone.sent)
-        until(lambda: stored.told("received_total") == 42)
+        until(lambda: stored.told("stored_total") + stored.told("duplicate_total") == 42)
     phone.close()
     assert proxy.swallowed == 6
     assert stored.seqs() == list(range(1, 43))

@@ -1,6 +1,6 @@
 """When a connection counts as half open, and when a subscription as stalled."""
 
-from math import ceil
+from math import ceil, inf
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,6 +61,12 @@ def test_any_message_shows_that_it_flows() -> None:
 def test_where_no_pulse_ever_came_back_it_is_said_once_and_nothing_is_ended() -> None:
     watched = Watch(1e9, PULSE_S, 0.0, proven=False)
     assert shown(watched, 500) == [(10, Due.PULSE), (20, Due.PULSE), (30, Due.PULSE), (40, Due.UNPROVEN)]
+
+
+def test_no_period_is_never() -> None:
+    watched = Watch(0, 0, 0.0)
+    assert shown(watched, 5_000, 100.0) == []
+    assert watched.wait_s(5_000) == inf
 
 
 def test_while_we_do_not_read_nothing_is_concluded_but_the_broker_hears_from_us() -> None:
