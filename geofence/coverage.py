@@ -195,19 +195,21 @@ def _offline(statuses: list[Status], fix_at: Floats, received_at: Floats) -> Str
     """Where a phone was not connected.
 
     A last will carries the time of the connection that it ends, so what it says begins with the last sign of life that we had got
-    before the will. The end is the next status online, or the next fix that reached us while it was fresh.
+    before the will. The end is the next status online, or the next fix that reached us.
     """
-    live = fix_at[received_at - fix_at <= LIVE_S]
+    # Credible or not, a report that reached us shows a connection: when it was made if it came at once, else when it came.
+    alive = np.where(received_at - fix_at <= LIVE_S, np.minimum(fix_at, received_at), received_at)
     out: Stretches = []
     for status in statuses:
         if status.state != "offline":
             continue
-        signs = [float(at) for at in live[live <= status.received_at][-1:]]
+        known = received_at <= status.received_at
+        signs = fix_at[known & (fix_at <= status.received_at)].tolist()
         signs += [
             s.at for s in statuses if s.state == "online" and s.at <= status.received_at and s.received_at <= status.received_at
         ]
         since = max([status.at, *signs])
-        back = [float(at) for at in live[live > max(since, status.received_at)][:1]]
+        back = alive[~known & (alive > max(since, status.received_at))].tolist()
         back += [s.at for s in statuses if s.state == "online" and s.at > since]
         out.append((ms(since), ms(min(back)) if back else FOREVER[1]))
     return union(out)

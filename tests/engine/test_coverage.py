@@ -215,3 +215,16 @@ def test_silence_before_the_last_sign_of_life_is_not_the_wills() -> None:
     told = seen(take(of, heard), statuses=(status(-3600.0, "online"), status(-3600.0, "offline", received_at=2600.0, identity=2)))
     outcome = judge(HOME, told, POLICY, START + 9e4)
     assert [gap.cause for gap in outcome.gaps] == ["silent", "phone_offline"]
+
+
+@pytest.mark.parametrize("behind_s", [0.0, 900.0])
+def test_an_old_will_does_not_hold_against_fixes_that_came_after_it(behind_s: float) -> None:
+    """Also where the phone's clock is behind and nothing that it sends seems fresh, or is believed."""
+    of = day(every_s=10.0, planned_s=3600.0, went=3700.0)
+    heard = (of.at < START + 1000.0) | ((of.at >= START + 1500.0) & (of.at < START + 2500.0))
+    late = replace(of, received_at=of.at + behind_s + 1.0, mock=of.at >= START + 1500.0)
+    will = status(-3600.0, "offline", received_at=1020.0 + behind_s, identity=2)
+    outcome = judge(HOME, seen(take(late, heard), statuses=(status(-3600.0, "online"), will)), POLICY, START + 9e4)
+    offline = [gap for gap in outcome.gaps if gap.cause == "phone_offline"]
+    assert all(gap.end <= START + 1500.0 + behind_s + 1.0 for gap in offline)
+    assert outcome.gaps[-1].cause == "silent"
