@@ -139,16 +139,16 @@ def test_who_does_not_come_is_late_on_time_whoever_is_silent(world: World) -> No
 def test_a_phone_that_falls_silent_is_told_of_and_so_is_its_return(world: World) -> None:
     world.visit("v1", world.worker("anna"), world.site(0))
     world.policy("clean", open_every_s=3600.0)
-    reports = [*stay("anna", 0, NINE - 600, NINE + 900, every_s=10.0), *stay("anna", 0, NINE + 1800, TEN, every_s=10.0)]
+    reports = [*stay("anna", 0, NINE - 600, NINE + 1560, every_s=10.0), *stay("anna", 0, NINE + 2460, TEN, every_s=10.0)]
     gap_at = healed_at = None
-    for now in played(world, reports, NINE + 2100):
+    for now in played(world, reports, NINE + 2760):
         gaps = world.rows("select extract(epoch from start_at)::float8, extract(epoch from end_at)::float8 from gaps")
         gap_at = gap_at or (now if gaps else None)
         healed_at = healed_at or (now if gaps and gaps[-1][1] < now - 2 * TICK_S else None)
     assert gap_at is not None
     assert healed_at is not None
-    assert gap_at - (NINE + 900) <= 300.0 + 2 * TICK_S, "as long as a fix lasts, and two ticks"
-    assert healed_at - (NINE + 1800) <= 3 * TICK_S
+    assert gap_at - (NINE + 1560) <= 300.0 + 2 * TICK_S, "as long as a fix lasts, and two ticks"
+    assert healed_at - (NINE + 2460) <= 3 * TICK_S
 
 
 def test_a_check_in_is_not_waited_for_longer_than_a_turn(world: World) -> None:
@@ -179,3 +179,32 @@ def test_a_flood_of_late_fixes_is_judged_at_a_bounded_rate(world: World) -> None
         world.send(chain.from_iterable([outbox[second * 15 : second * 15 + 15]]))
         judged += world.verify(NINE + 1801 + second)
     assert 3 <= judged <= 5, "once every 20 s, and not once a second"
+
+
+def test_a_phone_that_said_goodbye_is_online_again_with_its_next_fix(world: World) -> None:
+    world.worker("anna")
+    fixes = stay("anna", 0, NINE, NINE + 600)
+    world.send([status("anna", "online", NINE - 60), *fixes[:10]])
+    world.verify(NINE + 300)
+    world.send([status("anna", "offline", NINE - 60, received_at=NINE + 300)])
+    world.verify(NINE + 301)
+    assert world.rows("select online from positions") == [(False,)]
+    for fix in fixes[10:13]:
+        world.send([fix])
+        world.verify(fix.received_at)
+        assert world.rows("select online, extract(epoch from at)::float8 from positions") == [(True, fix.at)]
+
+
+def test_fixes_out_of_order_are_judged_soon(world: World) -> None:
+    world.visit("v1", world.worker("anna"), world.site(0))
+    world.policy("clean", open_every_s=3600.0)
+    fixes = stay("anna", 0, NINE - 300, NINE + 300, every_s=10.0)
+    world.send(fixes[:40])
+    world.verify(NINE + 101)
+    world.send(fixes[44:50])
+    world.verify(NINE + 200)
+    world.verify_all(NINE + 201)
+    world.send(fixes[40:44])
+    world.verify(NINE + 202)
+    world.verify(NINE + 222)
+    assert world.outcome("v1").evidence.fixes == 50
