@@ -13,8 +13,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     coalesce_s: float = 1.0
     """Gathers late evidence of a visit for so long."""
     judge_every_s: float = 1.0
-    """Judges at most this often, unless more is due than one transaction takes: thirty statements cost the same for one visit and for
-    forty. Positions do not wait for it."""
+    """Judges at most this often, unless more is due than one transaction takes: thirty statements cost the same for one visit and
+    for forty. Positions do not wait for it."""
     entries_max: int = 2_000
     """Rows of the journal read in one bite."""
     visits_max: int = 100

@@ -139,16 +139,16 @@ def test_who_does_not_come_is_late_on_time_whoever_is_silent(world: World) -> No
 def test_a_phone_that_falls_silent_is_told_of_and_so_is_its_return(world: World) -> None:
     world.visit("v1", world.worker("anna"), world.site(0))
     world.policy("clean", open_every_s=3600.0)
-    reports = [*stay("anna", 0, NINE - 600, NINE + 1560, every_s=10.0), *stay("anna", 0, NINE + 2460, TEN, every_s=10.0)]
+    reports = [*stay("anna", 0, NINE - 600, NINE + 1860, every_s=10.0), *stay("anna", 0, NINE + 2760, TEN, every_s=10.0)]
     gap_at = healed_at = None
-    for now in played(world, reports, NINE + 2760):
+    for now in played(world, reports, NINE + 3060):
         gaps = world.rows("select extract(epoch from start_at)::float8, extract(epoch from end_at)::float8 from gaps")
         gap_at = gap_at or (now if gaps else None)
         healed_at = healed_at or (now if gaps and gaps[-1][1] < now - 2 * TICK_S else None)
     assert gap_at is not None
     assert healed_at is not None
-    assert gap_at - (NINE + 1560) <= 300.0 + 2 * TICK_S, "as long as a fix lasts, and two ticks"
-    assert healed_at - (NINE + 2460) <= 3 * TICK_S
+    assert gap_at - (NINE + 1860) <= 300.0 + 2 * TICK_S, "as long as a fix lasts, and two ticks"
+    assert healed_at - (NINE + 2760) <= 3 * TICK_S
 
 
 def test_a_check_in_is_not_waited_for_longer_than_a_turn(world: World) -> None:
