@@ -26,6 +26,8 @@ from tests.fuzz.targets import Target
 LARGE_EVERY = 400
 """Of so many cases one is large: it takes as long as hundreds of others."""
 ROUND_EXAMPLES = 200
+CASES_MIN = 100
+"""Fewer prove nothing."""
 
 
 class Seen(msgspec.Struct, kw_only=True):
@@ -42,13 +44,14 @@ class Seen(msgspec.Struct, kw_only=True):
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """How long to go on: until either is used up."""
+    """How long to go on: until either is used up, but for `CASES_MIN` also on the slowest machine."""
 
     seconds: float
     cases: int | None = None
 
     def left(self, began: float, done: int) -> bool:
-        return time.monotonic() - began < self.seconds and (self.cases is None or done < self.cases)
+        few = done < CASES_MIN
+        return (few or time.monotonic() - began < self.seconds) and (self.cases is None or done < self.cases)
 
 
 def random(name: str, target: Target, budget: Budget, seed: int) -> Seen:

@@ -18,6 +18,7 @@ from tests.fuzz.engines import Seen, try_one
 from tests.fuzz.meter import metering
 
 WRITE_EVERY_S = 0.5
+WRITE_EVERY_CASES = 100
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
         def once(data: bytes) -> None:
             nonlocal written
             why = try_one(target, data, meter)
-            if why or time.monotonic() - written > WRITE_EVERY_S:
+            if why or meter.cases % WRITE_EVERY_CASES == 0 or time.monotonic() - written > WRITE_EVERY_S:
                 written = time.monotonic()
                 seen.cases, seen.slowest_s, seen.slowest, seen.why = meter.cases, meter.slowest_s, meter.slowest, why
                 seen.broken = data if why else None

@@ -12,13 +12,12 @@ from store.rejects import Reason
 from tests import missing
 from tests.fuzz import __main__ as fuzz
 from tests.fuzz import cases, targets
-from tests.fuzz.engines import Budget, try_one
+from tests.fuzz.engines import CASES_MIN, Budget, try_one
 from tests.fuzz.meter import Meter
 
 SECONDS = float(os.environ.get("SITEWATCH_FUZZ_S") or (60 if os.environ.get("CI") == "true" else 10))
 PAIRS = [(name, engine) for name in fuzz.TARGETS for engine in fuzz.ENGINES if (name, engine) != ("commit", "atheris")]
 SEED = 20261122
-CASES_MIN = 40
 
 
 @pytest.mark.parametrize(("name", "engine"), PAIRS)
