@@ -47,11 +47,16 @@ class Committed(Struct, frozen=True, kw_only=True):
 
 
 class Committer:
-    """Commits batch after batch on one connection, which it prepares for that."""
+    """Commits batch after batch on one connection, which it prepares for that.
 
-    def __init__(self, connection: psycopg.Connection, patience: Patience) -> None:
+    `between` is called before each transaction but the first of a batch: looking for bad rows takes a while, in which the program
+    should not seem dead.
+    """
+
+    def __init__(self, connection: psycopg.Connection, patience: Patience, between: Callable[[], object] = lambda: None) -> None:
         self.connection = connection
         self._patience = patience
+        self._between = between
         self._careful = 0
         with patience.over(connection):
             evidence.prepare(connection)
@@ -80,7 +85,10 @@ class Committer:
             if len(reports) == 1:
                 return self._transact([_refused(*reports[0], error)], evidence.write)
         middle = len(reports) // 2
-        return _join(self.commit_carefully(reports[:middle]), self.commit_carefully(reports[middle:]))
+        self._between()
+        first = self.commit_carefully(reports[:middle])
+        self._between()
+        return _join(first, self.commit_carefully(reports[middle:]))
 
     def _transact(self, reports: Reports, write: Write) -> Committed:
         said = [report.said for _, report in reports]

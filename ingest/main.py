@@ -243,7 +243,7 @@ class Ingestor:
             options = OPTIONS.format(limit_ms=round(1000 * self._settings.attempt_max_s))
             connection = psycopg.connect(self._database, autocommit=True, options=options, **CONNECTION)  # type: ignore[arg-type]
             try:
-                self._committer = Committer(connection, self._patience)
+                self._committer = Committer(connection, self._patience, self._beat_if_due)
             except psycopg.Error:
                 connection.close()
                 raise

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from geofence.evidence import Check, DeviceEvent, Evidence, Fix, Status
 from ingest.batch import Delivery
@@ -233,6 +234,16 @@ def test_one_row_in_a_thousand_that_the_database_refuses_costs_one_reject(connec
     (reject,) = rejects.newest(connection)
     assert (reject.reason, reject.payload) == (Reason.REFUSED_BY_DATABASE, b"{300}")
     assert "no_thirteen" in reject.detail
+
+
+def test_while_bad_rows_are_looked_for_the_program_can_say_that_it_lives(connection: psycopg.Connection) -> None:
+    connection.execute("alter table fixes add constraint no_thirteen check (lon <> 13)")
+    said = [fix(number, lon=13 if number % 16 == 0 else 1) for number in range(1, 33)]
+    beats = []
+    careful = Committer(connection, Patience(60), lambda: beats.append(connection.info.transaction_status))
+    assert summary(careful.commit(reports(*said))) == (30, 0, 2)
+    assert len(beats) >= 10
+    assert set(beats) == {TransactionStatus.IDLE}
 
 
 @pytest.mark.parametrize(
