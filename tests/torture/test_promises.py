@@ -66,7 +66,8 @@ class Desk:
         return [seq for (seq,) in self.connection.execute("select seq from fixes order by seq")]
 
     def promised(self) -> int:
-        return max((json.loads(said.payload)["through"] for said in self.broker.said), default=0)
+        receipts = [said.payload for said in self.broker.said if said.topic.endswith("/receipt")]
+        return max((json.loads(receipt)["through"] for receipt in receipts), default=0)
 
     def close(self) -> None:
         self.broker.close()
