@@ -3,8 +3,8 @@
 Messages are first queued in the broker, for a session of everybody who will drain them: clients that do nothing else (those of
 libmosquitto and paho), and ingest, which decodes, validates, commits, acknowledges and sends receipts. So nobody waits for a
 publisher. The database alone is measured with the same reports, decoded beforehand. Rates differ by 30 % from run to run and from
-machine to machine; the ratios are what is worth keeping, so the limits and ours take turns, and the median of each counts. mosquitto
-keeps its queue in memory here: writing it to the disk each second, as `sitewatch up` lets it, would be measured with all of them.
+machine to machine; the ratios are what is worth keeping, so the limits and ours take turns, and the median of each counts.
+mosquitto keeps its queue in memory here: writing it to the disk each second, as `sitewatch up` lets it, would be measured with all.
 """
 
 import argparse

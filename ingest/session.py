@@ -299,8 +299,6 @@ class Session:
             if refused:
                 self.refusal = f"the subscription was refused: {_words(refused[0])}"
             self._subscribed = True
-            if self._settings.pulse_s:
-                self._publish(self._pulse_topic, b"")
         elif isinstance(packet, mqtt5.DisconnectPacket):
             self.farewell = _words(packet.reason_code)
 

@@ -12,7 +12,7 @@ Rules kept here:
 
 - While we do not read (the database is away, the window is used up) nothing can be concluded: `blind` starts the waiting anew.
 - A broker that never gave a pulse back may simply not allow it: only after the first has come is their absence a stall. Until then
-  it is said once, as UNPROVEN. Each connection begins with a pulse, so that this is known before it matters.
+  it is said once, as UNPROVEN.
 """
 
 from enum import Enum
