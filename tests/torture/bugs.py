@@ -222,8 +222,8 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         name="half a batch lost when a bad row is looked for",
         file="ingest/commit.py",
-        was="return _join(self.commit_carefully(reports[:middle]), self.commit_carefully(reports[middle:]))",
-        becomes="return self.commit_carefully(reports[:middle])",
+        was="return _join(first, self.commit_carefully(reports[middle:]))",
+        becomes="return first",
         caught_by=(PROMISES + "test_what_the_database_refuses_costs_itself_alone_however_large_the_batch",),
     ),
     Bug(
