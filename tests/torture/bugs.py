@@ -53,7 +53,7 @@ class Bug(Struct, frozen=True, kw_only=True):
     def command(self) -> list[str]:
         if self.torture:
             return [sys.executable, "-P", "-m", "tests.torture", *self.torture.split()]
-        return [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=line", *self.caught_by]
+        return [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", "--tb=line", *self.caught_by]
 
     @property
     def by(self) -> str:
