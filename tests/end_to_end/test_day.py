@@ -13,11 +13,14 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from math import cos, radians
 from pathlib import Path
 from typing import Any, cast
 
 import psycopg
 import pytest
+from shapely.affinity import scale
+from shapely.geometry import shape
 
 import device_sim
 from device_sim import Day, Options, Show
@@ -31,6 +34,7 @@ OPTIONS = Options(workers=8, city="beijing", day="2026-11-20", trouble=0.4, inte
 KILLED = ("ingest", "PostgreSQL", "verify", "ingest", "api", "verify")
 ABSENT = ("no_show", "next_door", "wrong_site", "spoofer")
 SETTLE_S = 60.0
+METRES_A_DEGREE = 111_320.0
 
 
 class Played:
@@ -139,12 +143,26 @@ def test_nobody_who_served_is_contradicted(played: Played) -> None:
 
 
 def test_most_of_the_visits_that_went_as_planned_and_were_seen_are_verified(played: Played) -> None:
+    """Flats are left out: positions cannot tell which of two homes on one ground she was in, and not every home has devices."""
     outcomes = played.outcomes()
-    seen = [truth for truth in played.day.truth if truth.behaviour == "on_time" and truth.coverage > 0.97]
+    flats = sharing_ground(played.get("/v1/sites?limit=500")["features"])
+    planned = [truth for truth in played.day.truth if truth.behaviour == "on_time" and truth.coverage > 0.97]
+    seen = [truth for truth in planned if truth.site not in flats]
     verified = [truth.visit for truth in seen if outcomes[truth.visit]["verdict"] == "verified"]
     others = {truth.visit: outcomes[truth.visit]["explanation"]["en"] for truth in seen if truth.visit not in verified}
     assert len(seen) >= 20
-    assert len(verified) >= 0.9 * len(seen), others
+    assert len(verified) >= 0.9 * len(seen), (len(verified), len(seen), len(planned), others)
+
+
+def sharing_ground(features: list[dict[str, Any]]) -> set[str]:
+    """The sites whose fence overlaps that of another."""
+    grounds = {}
+    for feature in features:
+        ground = shape(feature["geometry"])
+        east, north = METRES_A_DEGREE * cos(radians(ground.centroid.y)), METRES_A_DEGREE
+        ground = scale(ground, east, north, origin=(0, 0))
+        grounds[feature["id"]] = ground.buffer(feature["properties"].get("radius_m") or 0.0)
+    return {one for one in grounds for other in grounds if one != other and grounds[one].intersects(grounds[other])}
 
 
 def test_seconds_that_were_seen_and_gaps_make_up_the_whole(played: Played) -> None:
