@@ -102,8 +102,7 @@ def follow(connection: Connection, bite: Bite, owners: Owners, now: float, memor
         alerts=devices.alerts | frozenset(reassigned) | bite.alerts,
         devices=devices.devices | bite.devices,
     )
-    stayed = staying.follow(connection, owners.workers, now)
-    return united(moved, united(stayed, staying.follow_plans(connection, bite, owners.remapped, now)))
+    return united(moved, staying.follow(connection, owners.workers, now))
 
 
 def follow_onward(connection: Connection, touches: Sequence[Touch], now: float, memory: Memory) -> Changed:

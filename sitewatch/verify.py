@@ -27,7 +27,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from psycopg import Connection, IsolationLevel
 
-from sitewatch import judging
+from sitewatch import judging, staying
 from sitewatch.memory import Memory
 from sitewatch.verify_settings import Settings
 from store import changes, journal, migrate, policies, touched
@@ -70,6 +70,10 @@ def cycle(connection: Connection, now: float, settings: Settings | None = None, 
         bite = replace(bite, evidence=tuple(rest))
         pace = Pace(coalesce_s=settings.coalesce_s)
         owners = touched.queue(connection, bite, rules, now, pace) if bite.evidence or bite.plans else Owners()
+        if bite.plans:
+            # Before visits are judged: where a visit was until now is known from its outcome alone.
+            stayed = staying.follow_plans(connection, bite, owners.remapped, now)
+            everything = judging.united(everything, stayed)
         due = _due(connection, now, settings, memory)
         if not bite.entries and not due:
             return Cycle()

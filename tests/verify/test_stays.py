@@ -63,6 +63,31 @@ def test_a_plan_that_comes_later_explains_the_stay_and_ends_the_alert(world: Wor
     assert world.rows("select cleared from alerts where site = 's5000' and kind = 'unscheduled'") == [(False,)]
 
 
+def test_a_stay_is_nobodys_business_once_the_visits_around_it_are_deleted(world: World) -> None:
+    world.worker("anna"), world.site(0)
+    world.visit("v1", "anna", "s0"), world.visit("v2", "anna", "s0", DAY + 15.1 * 3600, DAY + 15.4 * 3600)
+    world.send(a_day())
+    world.verify(LATER)
+    assert ("unknown_place", None, None, None) in world.rows(KIND)
+    world.delete_visit("v1"), world.delete_visit("v2")
+    world.verify(LATER + 1)
+    assert world.one("select count(*) from stays where kind = 'unknown_place'") == 0
+    after = contents(world)
+    rebuild(world.verifier, LATER + 1)
+    assert contents(world) == after
+
+
+def test_a_stay_is_no_more_instead_of_a_visit_that_was_deleted(world: World) -> None:
+    world.worker("anna"), world.site(0), world.site(5000)
+    world.visit("v1", "anna", "s5000", NINE, TEN)
+    world.send(served("anna", 0))
+    world.verify(LATER)
+    assert world.rows(KIND)[0] == ("unscheduled", "s0", None, "v1")
+    world.delete_visit("v1")
+    world.verify(LATER + 1)
+    assert world.rows(KIND)[0] == ("unscheduled", "s0", None, None)
+
+
 def test_a_site_that_is_put_later_is_where_she_was(world: World) -> None:
     world.visit("v1", world.worker("anna"), world.site(0))
     world.send(a_day())
