@@ -180,8 +180,9 @@ class Session:
     def _wait_and_move(self, patience_s: float) -> None:
         assert self._socket is not None
         now = time.monotonic()
-        # While we leave, answers are still read, and messages left to the next session.
-        reading = not self._taking or not self._intake.full
+        # Without a subscription nobody keeps anything for us; what comes with its answer is bounded by our window. While we leave,
+        # answers are still read, and messages left to the next session.
+        reading = not self._subscribed or not self._taking or not self._intake.full
         if not reading or self._unacknowledged >= self._settings.window:
             self._watch.blind(now)
         self._do_what_is_due(now)

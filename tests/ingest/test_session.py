@@ -9,6 +9,8 @@ import mqtt5
 import pytest
 
 from ingest import watch
+from ingest.batch import Delivery
+from ingest.broker import parse
 from ingest.intake import Intake
 from ingest.link import Link
 from ingest.session import Session
@@ -154,6 +156,19 @@ def test_of_receipts_that_wait_the_newest_goes_and_the_brokers_window_is_kept() 
     assert len({one.packet_id for one in broker.published}) == len(broker.published)
     way.close()
     broker.close()
+
+
+def test_a_connection_becomes_live_however_full_the_intake_is(broker: FakeBroker) -> None:
+    """Else nobody subscribes while the database is away, and a broker that has forgotten us throws away what comes."""
+    wanted = Settings(rows_max=1)
+    intake = Intake(wanted)
+    before = Session(wanted, parse(broker.url), intake, proven=False)
+    intake.receive([Delivery(before, 1, 1, POSITION, b"no JSON", time.time())])
+    after = Session(wanted, parse(broker.url), intake, proven=False)
+    assert intake.full
+    assert after.open(), after.refusal
+    after.leave()
+    after.run()
 
 
 # The watch ---------------------------------------------------------------------------------------------------------------------
