@@ -11,9 +11,9 @@ import structlog
 from psycopg import Connection
 from shapely.errors import ShapelyError
 
-from geofence import judge, next_look
+from geofence import judge, next_look, window
 from sitewatch import exceptions, staying
-from sitewatch.memory import Memory
+from sitewatch.memory import FRESH_S, Memory
 from store import alerts, changes, derived, device_states, haunts, journal, positions, touched, windows
 from store.changes import Changed
 from store.derived import Judged, Stored
@@ -58,6 +58,8 @@ def visits(
     touched.done(connection, due)
     if failed:
         touched.later(connection, failed, now + FAILED_AGAIN_S)
+    if memory is not None:
+        _queue_closing(connection, cases, now)
     policy_of = {case.scene.visit.id: case.policy for case in cases}
     wanted = [alert for item in judged for alert in exceptions.of(item.visit, item.outcome, policy_of[item.visit.id], now)]
     raised = alerts.write(connection, [item.visit.id for item in judged], wanted)
@@ -67,6 +69,18 @@ def visits(
     dropped = alerts.remove(connection, gone) if gone else []
     told = frozenset([*(item.visit.id for item in changed), *removed])
     return judged, len(failed), Changed(visits=told, alerts=frozenset([*raised, *dropped]))
+
+
+def _queue_closing(connection: Connection, cases: Sequence[Case], now: float) -> None:
+    """Has visits whose window has only just closed judged once more.
+
+    Fixes from before it closed may still come and pass for fresh: nobody searches whose visits those are, and the memory has
+    forgotten this one.
+    """
+    again_at = {case.scene.visit.id: window(case.scene.visit, case.policy)[1] + FRESH_S for case in cases}
+    for visit, at in again_at.items():
+        if at - FRESH_S <= now < at:
+            touched.later(connection, [visit], at)
 
 
 def _judged(cases: Sequence[Case], due: Mapping[str, str], now: float) -> tuple[list[Judged], list[str]]:

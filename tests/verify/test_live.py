@@ -8,7 +8,10 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
+from geofence import window
 from geofence.evidence import Evidence, Fix
+from geofence.plan import Visit
+from geofence.policy import Policy
 from sitewatch import replay, verify
 from sitewatch.memory import Memory
 from store import positions
@@ -208,3 +211,17 @@ def test_fixes_out_of_order_are_judged_soon(world: World) -> None:
     world.verify(NINE + 202)
     world.verify(NINE + 222)
     assert world.outcome("v1").evidence.fixes == 50
+
+
+def test_a_fix_that_is_committed_just_after_its_window_closed_counts(world: World) -> None:
+    world.visit("v1", world.worker("anna"), world.site(0))
+    plan = Visit(id="v1", worker="anna", site="s0", service="clean", starts_at=NINE, ends_at=TEN)
+    closes_at = window(plan, Policy())[1]
+    for now in played(world, stay("anna", 0, NINE - 600, closes_at - 30, every_s=10.0), closes_at + TICK_S):
+        last_at = now
+    world.send(stay("anna", 0, closes_at - 20, closes_at, every_s=10.0))
+    world.verify(last_at + 1)
+    world.verify(closes_at + 300)
+    live = contents(world)
+    replay.rebuild(world.verifier, closes_at + 300)
+    assert contents(world) == live
