@@ -131,7 +131,7 @@ def follow_onward(connection: Connection, touches: Sequence[Touch], now: float, 
     odd = [touch for touch in touches if touch.source not in moved]
     workers = {touch.source for touch in touched.owners(connection, odd).workers} if odd else frozenset()
     refreshed = _refresh(connection, workers, now, memory)
-    ended = memory.slots.ended(touches)
+    ended = memory.slots.ended(touches, now)
     stayed = staying.follow(connection, touched.owners(connection, ended).workers, now) if ended else Changed()
     return united(Changed(workers=refreshed.union(moved.values())), stayed)
 

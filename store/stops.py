@@ -64,15 +64,19 @@ class Slots:
     def __init__(self) -> None:
         self._next_at: dict[str, float] = {}
 
-    def ended(self, touches: Sequence[Touch]) -> list[Touch]:
-        """Those of the touches, which are in order for each source, that reach into another minute than those before."""
+    def ended(self, touches: Sequence[Touch], now: float) -> list[Touch]:
+        """Those of the touches, which are in order for each source, that reach into another minute than those before.
+
+        What comes from the future counts as of now, as it does for a search.
+        """
         if len(self._next_at) > SOURCES_MAX:
             self._next_at.clear()
         out = []
         for touch in touches:
-            if touch.to_at >= self._next_at.get(touch.source, EVER):
+            to_at = min(touch.to_at, now)
+            if to_at >= self._next_at.get(touch.source, EVER):
                 out.append(touch)
-                self._next_at[touch.source] = (np.floor(touch.to_at / MINUTE_S) + 1.0) * MINUTE_S
+                self._next_at[touch.source] = (np.floor(to_at / MINUTE_S) + 1.0) * MINUTE_S
         return out
 
 

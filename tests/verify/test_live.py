@@ -15,6 +15,8 @@ from geofence.policy import Policy
 from sitewatch import replay, verify
 from sitewatch.memory import Memory
 from store import positions
+from store.journal import Touch
+from store.stops import Slots
 from tests.verify.test_replay import contents
 from tests.verify.world import AT_ONCE, NINE, TEN, World, check, served, status, stay, walk
 
@@ -225,3 +227,10 @@ def test_a_fix_that_is_committed_just_after_its_window_closed_counts(world: Worl
     live = contents(world)
     replay.rebuild(world.verifier, closes_at + 300)
     assert contents(world) == live
+
+
+def test_a_clock_that_is_ahead_costs_no_slot() -> None:
+    slots = Slots()
+    ahead = [Touch("anna", NINE + n * 30.0 + 40.0, NINE + n * 30.0 + 40.0) for n in range(5)]
+    ended = [bool(slots.ended([touch], NINE + n * 30.0)) for n, touch in enumerate(ahead)]
+    assert ended == [True, False, True, False, True], "as the minutes of its receipt end, not of its own clock"
