@@ -55,7 +55,10 @@ def visits(
         memory.visits.learn(cases, judged, now)
     stored = derived.read(connection, list(due)) if before is None else before
     changed = derived.write(connection, judged, stored)
-    touched.done(connection, due)
+    if before is None:
+        touched.done(connection, due)
+    else:
+        touched.done_again(connection, due)
     if failed:
         touched.later(connection, failed, now + FAILED_AGAIN_S)
     if memory is not None:

@@ -23,7 +23,7 @@ from typing import LiteralString
 from msgspec import Struct
 from psycopg import Connection
 
-from store import haunts, neighbours, sightings
+from store import haunts, neighbours, policies, sightings
 from store.journal import EVERYBODY, Bite, Touch
 from store.policies import DEFAULT, Policies
 
@@ -33,8 +33,8 @@ POLICY_CHANGED = "policy changed"
 OUTAGE_RECORDED = "outage recorded"
 TIME_PASSED = "time passed"
 
-LOOKS_MAX_S = 3600.0
-"""No policy lets an open visit wait longer than this for its next look."""
+OPENS_SOON_S = 3600.0
+"""A visit whose window opens within this is queued with those that are open: there is time until somebody asks again."""
 
 
 class Pace(Struct, frozen=True, kw_only=True):
@@ -55,17 +55,17 @@ class Owners(Struct, frozen=True, kw_only=True):
     """Workers who gained or lost a source."""
 
 
-def queue(connection: Connection, bite: Bite, policies: Policies, now: float, pace: Pace) -> Owners:
+def queue(connection: Connection, bite: Bite, rules: Policies, now: float, pace: Pace) -> Owners:
     """Queues every visit that the bite bears on; returns whose evidence it was."""
     whose = owners(connection, _lasting(connection, bite.evidence, now))
     first_seen = [Touch(touch.source, touch.from_at, min(touch.to_at, now)) for touch in sightings.note(connection, bite.evidence)]
     unknown_before = owners(connection, first_seen)
-    margin_s = policies.margin_s()
+    margin_s = rules.margin_s()
     spans = {"margin_s": margin_s, "now": now, "due": now + pace.coalesce_s, "soon": now + pace.soon_s, "why": LATE_EVIDENCE}
     _queue_spans(connection, BY_WORKER, [*whose.workers, *unknown_before.workers], spans)
     _queue_spans(connection, BY_SITE, whose.sites, spans)
     _queue_spans(connection, BY_OUTAGE, [touch for touch in bite.evidence if touch.source == EVERYBODY], spans)
-    remapped = _queue_plans(connection, bite, policies, now) if bite.plans else frozenset()
+    remapped = _queue_plans(connection, bite, rules, now) if bite.plans else frozenset()
     return Owners(workers=whose.workers, sites=whose.sites, remapped=remapped)
 
 
@@ -86,6 +86,11 @@ def done(connection: Connection, visits: Collection[str]) -> None:
     connection.execute("delete from due where visit = any(%s)", [list(visits)])
 
 
+def done_again(connection: Connection, visits: Collection[str]) -> None:
+    """Takes visits off the queue that a replay put there. What waits for verify goes on waiting: it learns from what it judges."""
+    connection.execute("delete from due where visit = any(%s) and why = 'replay'", [list(visits)])
+
+
 def later(connection: Connection, visits: Collection[str], at: float) -> None:
     """Puts visits back into the queue for another time."""
     connection.execute(QUEUE_THESE, {"visits": list(visits), "now": at, "why": LATE_EVIDENCE})
@@ -93,7 +98,8 @@ def later(connection: Connection, visits: Collection[str], at: float) -> None:
 
 def queue_open(connection: Connection, now: float) -> int:
     """Queues all visits whose window is open, and those whose window opens within the hour: for who remembers nothing of them."""
-    return connection.execute(QUEUE_OPEN, {"now": now, "within_s": LOOKS_MAX_S, "why": TIME_PASSED}).rowcount
+    margin_s = policies.read(connection).margin_s()
+    return connection.execute(QUEUE_OPEN, {"now": now, "margin_s": margin_s, "within_s": OPENS_SOON_S, "why": TIME_PASSED}).rowcount
 
 
 class Backlog(Struct, frozen=True):
@@ -138,11 +144,11 @@ def _lasting(connection: Connection, touches: Sequence[Touch], now: float) -> Se
 
 def _queue_spans(connection: Connection, visits: LiteralString, touches: Sequence[Touch], values: dict[str, object]) -> None:
     if touches:
-        connection.execute(QUEUE_SPANS.format(visits=visits).encode(), {**values, **_columns(touches)})
+        connection.execute((QUEUE_SPANS.format(visits=visits) + _WAITS_NO_LONGER).encode(), {**values, **_columns(touches)})
 
 
-def _queue_plans(connection: Connection, bite: Bite, policies: Policies, now: float) -> frozenset[str]:
-    values = {"now": now, "why": PLAN_CHANGED, "margin_s": 2 * policies.margin_s()}
+def _queue_plans(connection: Connection, bite: Bite, rules: Policies, now: float) -> frozenset[str]:
+    values = {"now": now, "why": PLAN_CHANGED, "margin_s": 2 * rules.margin_s()}
     if bite.visits:
         connection.execute(QUEUE_VISITS, {**values, "visits": list(bite.visits)})
     sites = neighbours.refresh(connection, bite.sites) if bite.sites else set()
@@ -154,9 +160,9 @@ def _queue_plans(connection: Connection, bite: Bite, policies: Policies, now: fl
     if remapped:
         connection.execute(QUEUE_WORKERS, {**values, "workers": list(remapped)})
     if bite.services:
-        unaffected = policies.own() if DEFAULT in bite.services else []
+        unaffected = rules.own() if DEFAULT in bite.services else []
         services = {"services": list(bite.services), "unless": unaffected, "everyone": DEFAULT in bite.services}
-        final = {"open_since": now - policies.final_after_s(), "why": POLICY_CHANGED}
+        final = {"open_since": now - rules.final_after_s(), "why": POLICY_CHANGED}
         connection.execute(QUEUE_SERVICES, {**values, **services, **final})
     return frozenset(remapped)
 
@@ -211,13 +217,18 @@ cross join lateral (select touch.source union all select neighbour from neighbou
 join visits on visits.site = near.site and {_TOUCHES}
 """
 
-# Queues visits that evidence bears on, but for those that will be looked at soon anyway. What waits already waits no longer.
+# What waits already waits no longer, for its own reason; unless that is a replay, which takes its own off the queue.
+_WAITS_NO_LONGER: LiteralString = """
+on conflict (visit) do update
+set at = least(due.at, excluded.at), why = case due.why when 'replay' then excluded.why else due.why end
+"""
+
+# Queues visits that evidence bears on, but for those that will be looked at soon anyway.
 QUEUE_SPANS: LiteralString = """
 insert into due (visit, at, why)
 select distinct found.id, to_timestamp(%(due)s), %(why)s
 from ({visits}) as found left join outcomes on outcomes.visit = found.id
 where outcomes.look_at is null or outcomes.look_at > to_timestamp(%(soon)s)
-on conflict (visit) do update set at = least(due.at, excluded.at)
 """
 
 _NOW_DUE = "on conflict (visit) do update set at = least(due.at, excluded.at), why = excluded.why"
@@ -296,10 +307,14 @@ PUT_OFF = """
 update due set at = to_timestamp(later.at) from unnest(%s::text[], %s::float8[]) as later (visit, at) where due.visit = later.visit
 """
 
-QUEUE_OPEN = """
+QUEUE_OPEN: LiteralString = f"""
 insert into due (visit, at, why)
-select visit, to_timestamp(%(now)s), %(why)s from outcomes where look_at <= to_timestamp(%(now)s + %(within_s)s)
-on conflict (visit) do update set at = least(due.at, excluded.at)
+select id, to_timestamp(%(now)s), %(why)s
+from visits
+where starts_at <= to_timestamp(%(now)s + %(within_s)s + %(margin_s)s)
+  and starts_at > to_timestamp(%(now)s - %(margin_s)s) - interval '168 hours'
+  and ends_at > to_timestamp(%(now)s - %(margin_s)s)
+{_WAITS_NO_LONGER}
 """
 
 # What is due: the visits whose time has come, then the queue. Each part is bounded by itself, so that neither starves the other.

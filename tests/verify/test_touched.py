@@ -2,7 +2,9 @@
 
 import pytest
 
+from sitewatch.replay import rebuild
 from sitewatch.verify_settings import Settings
+from store import touched
 from tests.verify.world import DAY, NINE, TEN, World, check, event, served, status, stay
 
 LATER = TEN + 7200
@@ -234,3 +236,19 @@ def test_a_running_visit_is_judged_at_a_bounded_rate(world: World) -> None:
         world.send(stay("anna", 0, now, now + 1, every_s=1.0))
         judged += world.verify(float(now))
     assert 1 <= judged <= 6, "once every 20 s at most, and not once a second"
+
+
+def test_who_remembers_nothing_asks_for_open_visits_however_wide_their_window(world: World) -> None:
+    world.policy("clean", early_s=86_400.0, late_s=86_400.0)
+    world.visit("v1", world.worker("anna"), world.site(0))
+    world.verify(TEN + 7200)
+    assert world.one("select look_at > to_timestamp(%s) from outcomes", [TEN + 7200 + 3600])
+    assert touched.queue_open(world.connection, TEN + 7201) == 1
+
+
+def test_a_replay_leaves_in_the_queue_what_waits_for_verify(world: World) -> None:
+    world.visit("v1", world.worker("anna"), world.site(0)), world.visit("v2", "anna", "s0", TEN, TEN + 3600)
+    world.verify(LATER)
+    touched.later(world.connection, ["v1"], LATER)
+    rebuild(world.verifier, LATER)
+    assert world.rows("select visit from due") == [("v1",)]
