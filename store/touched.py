@@ -92,8 +92,8 @@ def done_again(connection: Connection, visits: Collection[str]) -> None:
 
 
 def later(connection: Connection, visits: Collection[str], at: float) -> None:
-    """Puts visits back into the queue for another time."""
-    connection.execute(QUEUE_THESE, {"visits": list(visits), "now": at, "why": LATE_EVIDENCE})
+    """Puts visits back into the queue for another time. What waits there already keeps its reason, and waits no longer."""
+    connection.execute(QUEUE_LATER, {"visits": list(visits), "now": at, "why": LATE_EVIDENCE})
 
 
 def queue_open(connection: Connection, now: float) -> int:
@@ -284,6 +284,11 @@ from (
 QUEUE_THESE: LiteralString = f"""
 insert into due (visit, at, why) select visit, to_timestamp(%(now)s), %(why)s from unnest(%(visits)s::text[]) as found (visit)
 {_NOW_DUE}
+"""
+
+QUEUE_LATER: LiteralString = f"""
+insert into due (visit, at, why) select visit, to_timestamp(%(now)s), %(why)s from unnest(%(visits)s::text[]) as found (visit)
+{_WAITS_NO_LONGER}
 """
 
 QUEUE_WORKERS: LiteralString = f"""

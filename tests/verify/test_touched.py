@@ -252,3 +252,10 @@ def test_a_replay_leaves_in_the_queue_what_waits_for_verify(world: World) -> Non
     touched.later(world.connection, ["v1"], LATER)
     rebuild(world.verifier, LATER)
     assert world.rows("select visit from due") == [("v1",)]
+
+
+def test_a_visit_that_waits_for_its_plan_goes_on_waiting_for_that(world: World) -> None:
+    world.visit("v1", world.worker("anna"), world.site(0))
+    assert touched.queue_unjudged(world.connection, LATER) == 1
+    touched.later(world.connection, ["v1"], LATER + 60)
+    assert world.rows("select why, extract(epoch from at)::float8 from due") == [(touched.PLAN_CHANGED, LATER)]
