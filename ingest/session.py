@@ -27,6 +27,7 @@ from enum import IntEnum
 
 import mqtt5
 import structlog
+from msgspec import Struct
 
 from ingest import broker
 from ingest.batch import Delivery
@@ -48,6 +49,8 @@ MID_MAX = 65_535
 """Of a packet's number, and so of any window."""
 SUBSCRIPTION = 1
 """The number of our only SUBSCRIBE."""
+PUBLISH = 3
+"""The type of a packet that brings a message."""
 IDLE_S = 1.0
 
 log = structlog.get_logger("ingest")
@@ -55,6 +58,15 @@ log = structlog.get_logger("ingest")
 
 class BrokenProtocol(Exception):  # noqa: N818 - it says what is broken; at fault is the other side.
     """The broker sent what MQTT 5 does not allow."""
+
+
+class Unreadable(Struct, frozen=True):
+    """A message with a text in its head that is not UTF-8. All of its packet is taken for its payload, which makes it a reject."""
+
+    mid: int
+    qos: int
+    topic: str
+    raw: bytes
 
 
 class Session:
@@ -256,27 +268,38 @@ class Session:
             if self.ended or not isinstance(self._socket, ssl.SSLSocket) or not self._socket.pending():
                 return
 
-    def _packets(self) -> Iterator[mqtt5.Packet]:
+    def _packets(self) -> Iterator[mqtt5.Packet | Unreadable]:
         """Cuts off what is whole. A large packet is looked at again with each chunk of it, which costs nothing."""
         at = 0
         with memoryview(self._unread) as unread:
             while at < len(unread):
+                packet: mqtt5.Packet | Unreadable
                 try:
                     packet, size = mqtt5.read(unread[at:])
                 except IndexError:  # The rest has not come yet.
                     break
                 except ValueError as error:
                     raise BrokenProtocol(f"the broker sent what is no MQTT 5: {error}") from error
+                except BaseException as error:
+                    # So it says that a text is not UTF-8. Brokers hand such messages on, and this one again and again.
+                    if type(error).__name__ != "PanicException":
+                        raise
+                    found = _unreadable(unread[at:])
+                    if found is None:
+                        break
+                    packet, size = found, len(found.raw)
                 at += size
                 yield packet
         del self._unread[:at]
 
-    def _take(self, arrived: Iterable[mqtt5.Packet]) -> None:
+    def _take(self, arrived: Iterable[mqtt5.Packet | Unreadable]) -> None:
         received_at = time.time()
         deliveries: list[Delivery] = []
         for packet in arrived:
             if isinstance(packet, mqtt5.PublishPacket):
                 deliveries.append(Delivery(self, packet.packet_id or 0, int(packet.qos), packet.topic, packet.payload, received_at))
+            elif isinstance(packet, Unreadable):
+                deliveries.append(Delivery(self, packet.mid, packet.qos, packet.topic, packet.raw, received_at))
             else:
                 self._answer(packet)
         if not deliveries or not self._taking:
@@ -360,6 +383,26 @@ def _filter(pattern: str, *, no_local: bool) -> mqtt5.TopicFilter:
         retain_as_published=False,
         retain_handling=mqtt5.RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS,
     )
+
+
+def _unreadable(unread: memoryview) -> Unreadable | None:
+    """Cuts off a PUBLISH by its lengths alone; None while it is not whole."""
+    length = behind = 0
+    while behind == 0 or unread[behind] >= 128:
+        behind += 1
+        if behind == len(unread):
+            return None
+        length |= (unread[behind] & 127) << 7 * (behind - 1)
+    raw = bytes(unread[: behind + 1 + length])
+    if len(raw) < behind + 1 + length:
+        return None
+    start = behind + 3
+    end = start + int.from_bytes(raw[start - 2 : start], "big")
+    qos = raw[0] >> 1 & 3
+    if raw[0] >> 4 != PUBLISH or qos > 1 or end + 2 * qos > len(raw):
+        raise BrokenProtocol("the broker sent what is no MQTT 5: a text that is not UTF-8")
+    mid = int.from_bytes(raw[end : end + 2], "big") if qos else 0
+    return Unreadable(mid, qos, raw[start:end].decode("utf-8", "backslashreplace"), raw)
 
 
 def _words(code: IntEnum) -> str:

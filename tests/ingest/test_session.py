@@ -15,6 +15,7 @@ from ingest.intake import Intake
 from ingest.link import Link
 from ingest.session import Session
 from ingest.settings import Settings
+from store.rejects import Reject
 from tests.ingest.fake_broker import FakeBroker, message
 from tests.ingest.phone import until
 
@@ -105,6 +106,28 @@ def test_what_is_no_mqtt_ends_the_connection_and_the_next_goes_on(broker: FakeBr
     assert "no MQTT 5" in first.farewell
     broker.deliver(1)
     until(lambda: way.intake.depth == 2)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # mqtt5 leaves one behind.
+@pytest.mark.parametrize(
+    ("topic", "properties"),
+    [(b"sitewatch/v1/workers/\xff/position", b""), (POSITION.encode(), b"\x03\x00\x01\xff")],
+    ids=["topic", "content type"],
+)
+def test_a_text_that_is_not_utf8_costs_its_message_alone(broker: FakeBroker, way: Way, topic: bytes, properties: bytes) -> None:
+    """The broker would deliver it again and again, and nothing behind it would ever come."""
+    body = len(topic).to_bytes(2, "big") + topic + b"\x00\x07" + bytes([len(properties)]) + properties + b"{}"
+    raw = bytes([0x32, len(body)]) + body
+    broker.send(raw[:-1])
+    time.sleep(0.1)
+    broker.send(raw[-1:] + message(8, POSITION, b"{}"))
+    until(lambda: way.intake.depth == 2)
+    taken = way.intake.take()
+    assert [(one.mid, one.qos) for one in taken.deliveries] == [(7, 1), (8, 1)]
+    said = taken.reports[0][1].said
+    assert isinstance(said, Reject)
+    assert said.payload == raw
+    assert way.link.history.connections == 1
 
 
 # Answering ---------------------------------------------------------------------------------------------------------------------
