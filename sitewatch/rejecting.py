@@ -44,7 +44,10 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 def instant(typed: str) -> datetime:
     """`2h`, `3d`, or a time such as 2026-11-22T08:00, which is UTC unless it says otherwise."""
     if typed[-1:] in UNITS_S and typed[:-1].replace(".", "", 1).isdecimal():
-        return datetime.now(UTC) - timedelta(seconds=float(typed[:-1]) * UNITS_S[typed[-1]])
+        try:
+            return datetime.now(UTC) - timedelta(seconds=float(typed[:-1]) * UNITS_S[typed[-1]])
+        except OverflowError:
+            raise typer.BadParameter(f"'{typed}' is longer ago than there are dates") from None
     try:
         found = datetime.fromisoformat(typed)
     except ValueError:

@@ -99,5 +99,6 @@ def test_a_replay_of_everything_must_be_asked_for(told: Told) -> None:
 
 
 def test_a_time_that_cannot_be_read_is_said_in_a_line(told: Told) -> None:
+    assert "longer ago than there are dates" in told("list", "--since", "9999999d")
     assert "write 2h, 3d" in told("list", "--since", "yesterday")
     assert told.code == 2
