@@ -219,7 +219,6 @@ class Ingestor:
             with self._patience.over(connection):
                 self._tell(connection, now, state)
                 self._intake.keys = keys.read(connection)
-                reread.bite(connection, prefix=settings.prefix, owntracks_prefix=settings.owntracks_prefix, keys=self._intake.keys)
         except psycopg.Error as error:
             if self._beaten:
                 log.warning("The database does not answer, trying on.", why=str(error).strip())
@@ -227,7 +226,18 @@ class Ingestor:
             self.hang_up()
         else:
             self._beaten = True
+            self._read_again(connection)
         return self._beaten
+
+    def _read_again(self, connection: psycopg.Connection) -> None:
+        """Reads rejects that are wanted again. That it cannot says nothing about evidence, which is taken all the same."""
+        settings = self._settings
+        try:
+            with self._patience.over(connection):
+                reread.bite_if_free(connection, prefix=settings.prefix, owntracks_prefix=settings.owntracks_prefix)
+        except psycopg.Error as error:
+            log.warning("Rejects could not be read again.", why=str(error).strip())
+            self.hang_up()
 
     def _tell(self, connection: psycopg.Connection, now: float, state: dict[str, object]) -> None:
         """Writes the heartbeat, and the outage that has just ended if there was one."""

@@ -17,6 +17,7 @@ from msgspec import Struct
 from geofence.evidence import Evidence
 from ingest.wire import decode
 from store import evidence, faults, rejects
+from store import keys as keys_of_phones
 from store.rejects import Outcome, Read, Reason, Reject, Wanted
 
 BITE_ROWS_MAX = 500
@@ -42,7 +43,7 @@ def bite(
 ) -> int:
     """Reads again some of what people want read again; returns how many, 0 when nothing is left. Raises as psycopg does.
 
-    `evidence.prepare` must have been called for this connection, and no transaction be open.
+    `evidence.prepare` must have been called for this connection.
     """
     try:
         with connection.transaction():
@@ -56,6 +57,15 @@ def bite(
             for one in wanted:
                 _store_alone(connection, again(one, prefix, owntracks_prefix, keys), one)
     return len(wanted)
+
+
+def bite_if_free(connection: psycopg.Connection, *, prefix: str, owntracks_prefix: str) -> int:
+    """The same by the keys of now, for ingest, which must not wait: 0 too while somebody else reads."""
+    with connection.transaction():
+        if not rejects.try_reading(connection):
+            return 0
+        secrets = keys_of_phones.read(connection)
+        return bite(connection, prefix=prefix, owntracks_prefix=owntracks_prefix, keys=secrets)
 
 
 def again(wanted: Wanted, prefix: str, owntracks_prefix: str, keys: Mapping[str, str]) -> Reread:

@@ -174,6 +174,12 @@ def next_wanted(connection: psycopg.Connection, rows_max: int) -> list[Wanted]:
     return [Wanted(*row) for row in connection.execute(NEXT_WANTED, [rows_max])]
 
 
+def try_reading(connection: psycopg.Connection) -> bool:
+    """Makes the caller's transaction the one that reads again, unless another is."""
+    row = connection.execute("select pg_try_advisory_xact_lock(%s)", [READING]).fetchone()
+    return bool(row and row[0])
+
+
 def settle(connection: psycopg.Connection, read: Sequence[Read]) -> None:
     """Keeps what became of rejects that were read again, in the transaction that stored what was in them."""
     columns = {

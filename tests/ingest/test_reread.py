@@ -209,6 +209,17 @@ def test_two_that_read_at_the_same_time_share_the_work(database: str, connection
     assert rejects.newest(connection, Filter(is_open=True)) == []
 
 
+def test_ingest_does_not_wait_for_a_person_who_reads_again(database: str, connection: psycopg.Connection) -> None:
+    store(connection, POSITION, json.dumps({"at": NOW, "lon": 1, "lat": 2}).encode())
+    rejects.want(connection, Filter())
+    connection.execute("set statement_timeout = '2s'")
+    with connect(database) as person, person.transaction():
+        assert len(rejects.next_wanted(person, 1)) == 1
+        assert reread.bite_if_free(connection, prefix="sitewatch/v1", owntracks_prefix="owntracks") == 0
+    assert reread.bite_if_free(connection, prefix="sitewatch/v1", owntracks_prefix="owntracks") == 1
+    assert rows(connection, "select count(*) from fixes") == [(1,)]
+
+
 def test_only_those_that_fit_are_read_again(connection: psycopg.Connection) -> None:
     receive(connection, PHONE, sealed("s3cret"))
     receive(connection, "owntracks/bert/phone", sealed("s3cret"))
