@@ -115,6 +115,8 @@ def _one(
     else:
         at, share = crossing.arrival(near.turned(), (-seen.at[told], seen.llr[told]), (-span[1], -span[0]), stayed, policy)
         at, share = -at[::-1], share[::-1]
+    # The blur reaches further than what was asked, and times that are out of order are no curve.
+    at = np.clip(at, *span)
     there = (curve.at >= edge) & (curve.at <= high) if arrives else (curve.at <= edge) & (curve.at >= low)
     gone = (curve.at <= edge) & (curve.at >= low) if arrives else (curve.at >= edge) & (curve.at <= high)
     most, least = float(curve.on[there].max(initial=0.5)), float(curve.on[gone].min(initial=0.5))

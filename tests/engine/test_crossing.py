@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofence import crossing
+from geofence import crossing, placing
 from geofence.crossing import Habit, Track
+from geofence.curve import Curve
 from geofence.policy import Policy
+from geofence.presence import Observations
 from tests.engine.worlds import bounded
 
 POLICY = Policy()
@@ -150,3 +152,15 @@ def test_a_stay_tells_how_its_phone_errs_and_a_short_one_is_drawn_to_the_usual()
     assert long.lasts_s < 20.0
     assert abs(short.scale - 1.15) < abs(long.scale - 1.15)
     assert crossing.habit(track([0.0], [0.0]), usual) is usual
+
+
+def test_a_crossing_right_after_another_leaves_the_curve_in_the_order_of_time() -> None:
+    at = [float(t) for t in range(400)]
+    near = track(at, [max(20.0 + 1.35 * (97.0 - t), 8.0) for t in at])
+    curve = Curve(
+        np.array([0.0, 90.0, 92.0, 94.0, 95.5, 100.0, 110.0, 400.0]), np.array([0.1, 0.6, 0.5, 0.1, 0.1, 0.5, 0.99, 0.99])
+    )
+    seen = Observations(np.array(at), np.zeros(len(at)), np.ones(len(at), dtype=bool))
+    found = placing._one(curve, near, seen, (92.0, 100.0, 400.0), (95.0, 110.0), True, AT_HOME, POLICY)
+    assert len(found.at) > len(curve.at), "a crossing that was not placed proves nothing"
+    assert (np.diff(found.at) >= 0.0).all()
