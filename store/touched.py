@@ -64,7 +64,8 @@ def queue(connection: Connection, bite: Bite, rules: Policies, now: float, pace:
     spans = {"margin_s": margin_s, "now": now, "due": now + pace.coalesce_s, "soon": now + pace.soon_s, "why": LATE_EVIDENCE}
     _queue_spans(connection, BY_WORKER, [*whose.workers, *unknown_before.workers], spans)
     _queue_spans(connection, BY_SITE, whose.sites, spans)
-    _queue_spans(connection, BY_OUTAGE, [touch for touch in bite.evidence if touch.source == EVERYBODY], spans)
+    outages = [touch for touch in bite.evidence if touch.source == EVERYBODY]
+    _queue_spans(connection, BY_OUTAGE, outages, {**spans, "why": OUTAGE_RECORDED})
     remapped = _queue_plans(connection, bite, rules, now) if bite.plans else frozenset()
     return Owners(workers=whose.workers, sites=whose.sites, remapped=remapped)
 

@@ -177,7 +177,9 @@ def test_an_outage_of_ours_becomes_the_cause_of_gaps_that_were_judged_before(wor
     assert {gap.cause for gap in world.outcome("v1").gaps} == {"silent"}
     outage = "insert into outages (start_at, end_at) values (to_timestamp(%s), to_timestamp(%s))"
     world.connection.execute(outage, [NINE, TEN])
-    world.verify(LATER)
+    world.verify(LATER, Settings(coalesce_s=60.0))
+    assert world.rows("select why from due") == [(touched.OUTAGE_RECORDED,)]
+    world.verify(LATER + 61)
     assert {gap.cause for gap in world.outcome("v1").gaps} == {"ingest_outage"}
 
 
