@@ -195,7 +195,7 @@ class Session:
         # Without a subscription nobody keeps anything for us; what comes with its answer is bounded by our window. While we leave,
         # answers are still read, and messages left to the next session.
         reading = not self._subscribed or not self._taking or not self._intake.full
-        if not reading or self._unacknowledged >= self._settings.window:
+        if not reading or self._unacknowledged > 0:
             self._watch.blind(now)
         self._do_what_is_due(now)
         if self.ended:

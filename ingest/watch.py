@@ -10,7 +10,8 @@ its own, whenever nothing else has come for a while; an idle night and a stall t
 
 Rules kept here:
 
-- While we do not read (the database is away, the window is used up) nothing can be concluded: `blind` starts the waiting anew.
+- While we do not read (the database is away) or owe an acknowledgement (the broker may have a limit to that) nothing can be
+  concluded: `blind` starts the waiting anew.
 - A broker that never gave a pulse back may simply not allow it: only after the first has come is their absence a stall. Until then
   it is said once, as UNPROVEN.
 """

@@ -199,10 +199,16 @@ def test_a_connection_becomes_live_however_full_the_intake_is(broker: FakeBroker
 
 @settings(pulse_s=0.1)
 def test_a_subscription_that_stalls_while_the_broker_answers_is_made_anew(broker: FakeBroker, way: Way) -> None:
+    def acknowledged_and(enough: int) -> bool:
+        way.session.acknowledge([one.mid for one in way.intake.take().deliveries])
+        return len(broker.published) >= enough
+
     broker.returns = lambda packet: packet.topic.endswith("/pulse")
-    until(lambda: len(broker.published) >= 3)
+    until(lambda: acknowledged_and(3))
     assert way.link.history.connections == 1
     broker.returns = lambda _: False
+    time.sleep(0.05)
+    assert acknowledged_and(3)
     until(lambda: way.link.history.stalls == 1)
     until(lambda: way.link.history.connections == 2)
     broker.returns = lambda packet: packet.topic.endswith("/pulse")
@@ -226,6 +232,16 @@ def test_who_does_not_read_cannot_say_that_nothing_comes(broker: FakeBroker, way
     until(lambda: len(broker.published) >= 1)
     broker.deliver(1, payload=b"no JSON")
     until(lambda: way.intake.full)
+    broker.returns = lambda _: False
+    time.sleep(1.0)
+    assert (way.link.history.stalls, way.link.history.connections) == (0, 1)
+
+
+@settings(pulse_s=0.1)
+def test_who_owes_acknowledgements_cannot_say_that_nothing_comes(broker: FakeBroker, way: Way) -> None:
+    """The broker may have a limit of its own to what it sends before them, and does not tell it."""
+    broker.returns = lambda packet: packet.topic.endswith("/pulse")
+    until(lambda: way.intake.depth >= 1)
     broker.returns = lambda _: False
     time.sleep(1.0)
     assert (way.link.history.stalls, way.link.history.connections) == (0, 1)
