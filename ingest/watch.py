@@ -47,6 +47,8 @@ class Watch:
         self._sent_at = self._heard_at = self._flowed_at = now
         self._pinged_at: float | None = None
         self._pulses = 0
+        self._said = False
+        """That no pulse came back."""
 
     def sent(self, now: float) -> None:
         """Bytes went out: the broker's own clock for us starts anew."""
@@ -75,7 +77,9 @@ class Watch:
             if self.proven:
                 return Due.STALLED
             self._pulses += 1
-            return Due.UNPROVEN
+            if not self._said:
+                self._said = True
+                return Due.UNPROVEN
         if self._pinged_at is None and now >= min(self._sent_at, self._heard_at) + self._ping_after_s:
             self._pinged_at = now
             return Due.PING

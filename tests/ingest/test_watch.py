@@ -63,6 +63,13 @@ def test_where_no_pulse_ever_came_back_it_is_said_once_and_nothing_is_ended() ->
     assert shown(watched, 500) == [(10, Due.PULSE), (20, Due.PULSE), (30, Due.PULSE), (40, Due.UNPROVEN)]
 
 
+def test_it_is_said_once_also_where_messages_come_now_and_then() -> None:
+    watched = Watch(1e9, PULSE_S, 0.0, proven=False)
+    assert shown(watched, 45)[-1] == (40, Due.UNPROVEN)
+    watched.flowed(45)
+    assert [due for _, due in shown(watched, 500)] == [Due.PULSE] * PULSES
+
+
 def test_no_period_is_never() -> None:
     watched = Watch(0, 0, 0.0)
     assert shown(watched, 5_000, 100.0) == []
