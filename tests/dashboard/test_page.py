@@ -311,7 +311,8 @@ def test_an_arrival_before_all_that_was_looked_at_has_no_earliest(desk: Desk, op
     expect(page.locator(".figures")).to_contain_text("There already when the time looked at began")
     expect(page.locator(".figures")).to_contain_text("Still there when the time looked at ended")
     expect(page.locator(".figures")).to_contain_text(re.compile(r"≤ \d\d:\d\d.*≥ \d\d:\d\d", re.DOTALL))
-    whiskers = page.locator(".strip svg .whisker").evaluate_all("(all) => all.map((one) => one.getAttribute('d'))")
+    expect(page.locator(".strip svg .whisker")).to_have_count(2)
+    whiskers = page.evaluate("[...document.querySelectorAll('.strip svg .whisker')].map((one) => one.getAttribute('d'))")
     assert [path.count("v8") for path in whiskers] == [1, 1], "an open end has a cap"
     assert not any("NaN" in path for path in whiskers)
     page.goto(f"{desk.url}/#/visits")
