@@ -1,37 +1,41 @@
-"""What the live view costs: many workers who report every 10 s, verify as its user runs it, in real time.
+"""What the live view costs: many workers who report every 10 s, and verify's own cycle, in time that the benchmark makes.
 
     python -m bench.live [--workers 1000 10000] [--seconds 60] [--every 10]
 
-For each number of workers, on an embedded server: plans and the evidence of the last two hours are stored, verify is started, and
-started again once it has judged them all; then the fleet reports through ingest's own COPY writer. Counted is the processor time of
-verify and of its database session, as shares of one core, beside what it costs in the same run to store the same fixes (writer and
-its session together), and from the resident memory at two sizes the bytes per live worker.
+For each number of workers, on an embedded server: plans and the evidence of the last two hours are stored, and every visit is given
+the outcome that the truth says, which is what verify would have come to by now. Then the fleet reports through ingest's own COPY
+writer and verify looks four times a second, for so many seconds of its own time: a busy machine takes longer, and counts the same.
+Counted is the processor time of verify and of its database session, as shares of one core, beside what it costs in the same run to
+store the same fixes (writer and its session together); and what verify remembers, in bytes per worker.
 
 The fleet serves visits of two hours with half an hour on the way between two homes, so that everybody has a running visit or is on
-the way to one, and at each moment some arrive and some leave.
+the way to one, and at each moment some arrive and some leave. The first seconds (`SETTLE_S`) are not counted.
 """
 
 import argparse
 import asyncio
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
+import contextlib
+import cProfile
+import pickle
+import pstats
 import time
+import tracemalloc
 from datetime import UTC, datetime
-from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg import AsyncConnection
 
+from bench.fleet import server, server_cpu_s
 from geofence.evidence import Fix
-from sitewatch import postgres
-from sitewatch.verify import writing
-from store import evidence, migrate, plans
+from geofence.outcome import Moment, Outcome, Presence, Seconds, Sentence, Span, Tally
+from geofence.plan import Scene
+from sitewatch import judging, postgres, verify
+from sitewatch.memory import Memory
+from sitewatch.verify_settings import Settings
+from store import evidence, migrate, plans, touched
 from store.plans import DevicePlan, Plans, SitePlan, VisitPlan, WorkerPlan
 
 SERVED_S, ROUND_S = 7200.0, 9000.0
@@ -39,11 +43,13 @@ SERVED_S, ROUND_S = 7200.0, 9000.0
 PAST_S = 7200.0
 ACCURACY_M = 12.0
 NOISE_DEG = 7e-5
-WRITES_A_SECOND = 5
+CYCLES_A_SECOND = 4
+BEAT_S = 2.0
 LATE_S = 0.3
+SETTLE_S = 30.0
 STEADY_S = 300.0
-"""Looks that are this far away came from one catching up: they are spread, as they are after a while."""
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+"""Looks are spread over this, as they are after a while."""
+WAS: tuple[Presence, ...] = ("off", "on", "off")
 Floats = NDArray[np.float64]
 
 
@@ -52,72 +58,116 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--every", type=float, default=10.0, help="seconds between two fixes of one phone")
-    parser.add_argument("--plain", action="store_true", help="without TimescaleDB, also where it is installed")
+    parser.add_argument("--profile", action="store_true", help="also print where verify's time goes")
     options = parser.parse_args()
-    resident: dict[int, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        settings = postgres.Settings(timescaledb="none") if options.plain else None
-        cluster = postgres.prepare(Path(folder) / "postgres", settings, durable=False)
-        with postgres.running(cluster):
-            for workers in options.workers:
-                database = postgres.create_database(cluster, f"live_{workers}")
-                migrate.apply(database)
-                resident[workers] = measure(database, Fleet(workers, options.every), options.seconds)
-    few, many = min(resident), max(resident)
-    if few != many:
-        print(f"\nmemory: {1024 * (resident[many] - resident[few]) / (many - few):.2f} KB of verify per live worker")
+    with server() as cluster:
+        for workers in options.workers:
+            database = postgres.create_database(cluster, f"live_{workers}")
+            migrate.apply(database)
+            measure(database, Fleet(workers, options.every), options.seconds, options.profile)
 
 
-def measure(database: str, fleet: "Fleet", seconds: float) -> float:
-    """Prints what one fleet costs; returns verify's resident memory in MB at the end."""
-    print(
-        f"\n{fleet.workers} workers, a fix every {fleet.every_s:g} s: {fleet.workers / fleet.every_s:.0f} fixes a second",
-        flush=True,
-    )
-    began = time.time()
+def measure(database: str, fleet: "Fleet", seconds: float, profile: bool) -> None:
+    """Prints what one fleet costs."""
+    rate = fleet.workers / fleet.every_s
+    print(f"\n{fleet.workers} workers, a fix every {fleet.every_s:g} s: {rate:.0f} fixes a second", flush=True)
+    began = float(int(time.time()))
     fleet.plan(database, began)
     stored = fleet.store_past(database, began)
-    print(f"  stored {stored} fixes of the past in {time.time() - began:.0f} s", flush=True)
-    with psycopg.connect(database, autocommit=True) as writer:
+    with psycopg.connect(database, autocommit=True) as writer, verify.prepared(psycopg.connect(database)) as connection:
         evidence.prepare(writer)
-        feed = Feed(fleet, writer, began)
-        with Verify(database) as verify:
-            _caught_up("everything is judged", verify, feed)
-        # A new process, so that its memory is that of the fleet at work and not that of a past judged at once.
-        with Verify(database) as verify:
-            _caught_up("a restart has caught up", verify, feed)
-            return _live(database, verify, feed, seconds)
+        watch = Watch(connection, Feed(fleet, writer, began), began)
+        with mock.patch.object(judging, "judge", lambda scene, _seen, _policy, now, _outages: fleet.outcome(scene, now)):
+            judged = watch.catch_up()
+        connection.execute(SPREAD, {"within_s": STEADY_S, "now": began})
+        print(f"  {stored} fixes of the past and {judged} visits are known after {time.time() - began:.0f} s", flush=True)
+        watch.run(SETTLE_S)
+        _count(watch, seconds, profile)
 
 
-def _caught_up(what: str, verify: "Verify", feed: "Feed") -> None:
-    took_s = verify.catch_up(feed)
+def _count(watch: "Watch", seconds: float, profile: bool) -> None:
+    before = watch.spent()
+    profiler = cProfile.Profile() if profile else None
+    watch.run(seconds, profiler)
+    spent = [after - before for before, after in zip(before, watch.spent(), strict=True)]
+    own, session, storing = spent[:3]
+    judged, written, looks = (round(count) for count in spent[3:])
+    each_us = 1e6 / max(written, 1)
+    print(f"  {written / seconds:.0f} fixes/s written, {judged / seconds:.1f} visits judged a second in {looks} cycles")
     print(
-        f"  {what} after {took_s:.0f} s: {verify.cpu_s():.1f} s of verify, {verify.server_cpu_s():.1f} s of its session", flush=True
+        f"  verify {own / seconds:.1%} + its PostgreSQL session {session / seconds:.1%} = {(own + session) / seconds:.1%} of a core"
     )
-
-
-def _live(database: str, verify: "Verify", feed: "Feed", seconds: float) -> float:
-    verify.spread_looks()
-    feed.run(5.0)
-    feed.written = 0
-    stream = Stream(database, feed)
-    before, judged = verify.spent(), verify.judged()
-    writing, began = feed.spent(), time.monotonic()
-    feed.run(seconds)
-    took_s = time.monotonic() - began
-    stream.stop()
-    own, server = (b - a for a, b in zip(before, verify.spent(), strict=True))
-    state = verify.state()
-    bare = feed.spent() - writing
-    each_us = 1e6 / max(feed.written, 1)
-    print(f"  {feed.written / took_s:.0f} fixes/s written, {(verify.judged() - judged) / took_s:.1f} visits judged a second")
-    print(f"  verify {own / took_s:.1%} + its PostgreSQL session {server / took_s:.1%} = {(own + server) / took_s:.1%} of a core")
     print(
-        f"  {own * each_us:.0f} + {server * each_us:.0f} us a fix, "
-        f"{(own + server) / bare:.2f} x storing it ({bare * each_us:.0f} us)"
+        f"  {own * each_us:.0f} + {session * each_us:.0f} us a fix, {(own + session) / storing:.2f} x storing it "
+        f"({storing * each_us:.0f} us)"
     )
-    print(f"  commit to stream: {stream.shown()}; queue {state['queue_depth']}, journal {state['journal_backlog']}")
-    return verify.resident_mb()
+    took = sorted(watch.took_s)
+    print(f"  a cycle took {took[len(took) // 2]:.3f} s by the clock (median), p99 {took[int(len(took) * 0.99)]:.3f} s")
+    print(f"  {_bytes(watch.memory) / watch.fleet.workers / 1024:.2f} KB remembered a worker", flush=True)
+    if profiler is not None:
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
+
+
+def _bytes(memory: Memory) -> int:
+    """What a memory takes, by making another one of the same content."""
+    packed = pickle.dumps(memory)
+    tracemalloc.start()
+    again = pickle.loads(packed)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(again.visits) == len(memory.visits)
+    return size
+
+
+class Watch:
+    """verify at work, as `verify.run` does it, on a clock that is moved from look to look."""
+
+    def __init__(self, connection: "psycopg.Connection[tuple[object, ...]]", feed: "Feed", now: float) -> None:
+        self.fleet = feed.fleet
+        self.memory = Memory()
+        self.took_s: list[float] = []
+        self._connection = connection
+        self._feed = feed
+        self._now = now
+        self._settings = Settings()
+        self._counts = verify.Counts(now)
+        self._cpu_s = 0.0
+        self._beat_at = now
+
+    def catch_up(self) -> int:
+        """Judges all that is open; returns how many visits that were."""
+        touched.queue_open(self._connection, self._now)
+        while (done := verify.cycle(self._connection, self._now, self._settings, self.memory)).entries or done.judged:
+            self._counts.add(done, 0.0, self._now)
+        return self._counts.judged_total
+
+    def run(self, seconds: float, profiler: "cProfile.Profile | None" = None) -> None:
+        """So many seconds, each with its looks. What more is due than one look takes is taken at once."""
+        self.took_s.clear()
+        for _ in range(round(seconds * CYCLES_A_SECOND)):
+            self._now += 1.0 / CYCLES_A_SECOND
+            self._feed.write(self._now)
+            began, clock = time.process_time(), time.perf_counter()
+            with profiler or contextlib.nullcontext():
+                self._look()
+            self._cpu_s += time.process_time() - began
+            self.took_s.append(time.perf_counter() - clock)
+
+    def _look(self) -> None:
+        more = True
+        while more:
+            done = verify.cycle(self._connection, self._now, self._settings, self.memory)
+            self._counts.add(done, 0.0, self._now)
+            more = done.more
+        if self._now >= self._beat_at:
+            self._beat_at = self._now + self._settings.beat_s
+            verify._beat(self._connection, self._counts)
+
+    def spent(self) -> tuple[float, ...]:
+        """So far: processor time of verify, of its session, and of storing; visits judged, fixes written, and cycles."""
+        counts = self._counts
+        own = (self._cpu_s, server_cpu_s(self._connection), self._feed.spent())
+        return (*own, counts.judged_total, self._feed.written, counts.cycles_total)
 
 
 class Fleet:
@@ -140,6 +190,29 @@ class Fleet:
         share = second + (1.0 - 2.0 * second) * way
         noise = self._noise.normal(0.0, NOISE_DEG, (2, len(at)))
         return self._lon[workers] + 0.02 * share + noise[0], self._lat[workers] + noise[1]
+
+    def outcome(self, scene: Scene, now: float) -> Outcome:
+        """What a look would say by now, near enough: there or not, and since when."""
+        visit = scene.visit
+        there = visit.starts_at <= now < visit.ends_at
+        marks = [visit.starts_at - 1800.0, visit.starts_at, visit.ends_at, visit.ends_at + 1800.0]
+        spans = [Span(start=a, end=min(b, now), state=state) for a, b, state in zip(marks, marks[1:], WAS, strict=False) if a < now]
+        return Outcome(
+            verdict="pending",
+            findings=(),
+            arrived_at=Moment(best=visit.starts_at, earliest=None, latest=None) if there else None,
+            left_at=None,
+            on_site_s=Seconds(best=0.0, lower=0.0, upper=0.0),
+            coverage=None,
+            monitored_s=0.0,
+            expected_s=0.0,
+            gaps=(),
+            presence=tuple(spans),
+            evidence=Tally(fixes=0, checks=0, device_events=0, statuses=0, flags={}),
+            explanation=Sentence(en="", zh=""),
+            engine="",
+            policy=0,
+        )
 
     def plan(self, database: str, now: float) -> None:
         """Two homes a worker, every second one drawn as a building, and the visits around now."""
@@ -244,146 +317,45 @@ class Feed:
     """The fleet's phones: everybody reports once in `every_s`, spread evenly, and ingest's writer stores it."""
 
     def __init__(self, fleet: Fleet, writer: "psycopg.Connection[tuple[object, ...]]", since: float) -> None:
-        self._fleet = fleet
-        self._writer = writer
-        self._through = since
-        self._cpu_s = 0.0
-        self.committed_at: dict[str, float] = {}
-        """When the last fix of each worker was committed, until somebody asks."""
+        self.fleet = fleet
         self.written = 0
+        self._writer = writer
+        self._through = since - LATE_S
+        self._cpu_s = 0.0
 
-    def run(self, seconds: float) -> None:
-        """Writes in real time for so long."""
-        until = time.time() + seconds
-        while (now := time.time()) < until:
-            fixes = self._due(now - LATE_S, now)
-            began = time.process_time()
-            if fixes:
-                with self._writer.transaction():
-                    evidence.write(self._writer, fixes)
-            self._cpu_s += time.process_time() - began
-            self.written += len(fixes)
-            self.committed_at.update(dict.fromkeys((fix.source for fix in fixes), time.time()))
-            time.sleep(max(0.0, 1.0 / WRITES_A_SECOND - (time.time() - now)))
+    def write(self, now: float) -> None:
+        """Stores what was said since the last time."""
+        fixes = self._due(now - LATE_S, now)
+        began = time.process_time()
+        if fixes:
+            with self._writer.transaction():
+                evidence.write(self._writer, fixes)
+        self._cpu_s += time.process_time() - began
+        self.written += len(fixes)
+
+    def spent(self) -> float:
+        """Processor time of storing so far, writer and server."""
+        return self._cpu_s + server_cpu_s(self._writer)
 
     def _due(self, until: float, now: float) -> list[Fix]:
         """The fixes that were made since the last time: worker n reports at n mod `every_s`."""
-        every_s, workers = self._fleet.every_s, np.arange(self._fleet.workers)
-        offset = workers * (every_s / self._fleet.workers)
+        every_s, workers = self.fleet.every_s, np.arange(self.fleet.workers)
+        offset = workers * (every_s / self.fleet.workers)
         last = offset + every_s * np.floor((until - offset) / every_s)
         due = workers[last > self._through]
         at = np.round(last[due], 3)
         self._through = until
-        lon, lat = self._fleet.positions(due, at)
+        lon, lat = self.fleet.positions(due, at)
         return [
             Fix(source=_worker(n), at=t, received_at=round(now, 3), identity=int(t * 1000), lon=x, lat=y, accuracy_m=ACCURACY_M)
             for n, t, x, y in zip(due.tolist(), at.tolist(), lon.tolist(), lat.tolist(), strict=True)
         ]
 
-    def spent(self) -> float:
-        """Processor time of storing so far, writer and server."""
-        return self._cpu_s + _cpu_s(self._writer.info.backend_pid)
-
-
-class Stream:
-    """Notes how long it takes from the commit of a fix to the commit of the change that the live stream reads."""
-
-    def __init__(self, database: str, feed: Feed) -> None:
-        self._database = database
-        self._committed_at = feed.committed_at
-        self._took_s: list[float] = []
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._listen)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def shown(self) -> str:
-        took = sorted(self._took_s) or [float("nan")]
-        return f"median {took[len(took) // 2]:.2f} s, p99 {took[int(len(took) * 0.99)]:.2f} s"
-
-    def _listen(self) -> None:
-        with psycopg.connect(self._database, autocommit=True) as connection:
-            connection.execute("listen sitewatch_changes")
-            [(seen,)] = connection.execute("select coalesce(max(id), 0) from changes").fetchall()
-            while not self._stopping.is_set():
-                for _ in connection.notifies(timeout=0.5, stop_after=1):
-                    pass
-                for change, workers in connection.execute("select id, workers from changes where id > %s order by id", [seen]):
-                    seen = change
-                    told = [self._committed_at.pop(worker, None) for worker in workers]
-                    self._took_s += [time.time() - at for at in told if at is not None]
-
-
-class Verify:
-    """verify as its user runs it: a process of its own."""
-
-    def __init__(self, database: str) -> None:
-        self._database = database
-
-    def __enter__(self) -> "Verify":
-        program = f"from sitewatch import verify; verify.run({self._database!r})"
-        self._began = time.time()
-        self._process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL)
-        self._reader = psycopg.connect(self._database, autocommit=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._reader.close()
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
-
-    def catch_up(self, feed: Feed) -> float:
-        """Lets the fleet report until next to nothing waits to be judged."""
-        began, quiet = time.monotonic(), 0
-        while quiet < 2:
-            feed.run(2.0)
-            state = self.state()
-            quiet = quiet + 1 if state and state["judged_total"] and int(str(state["queue_depth"])) < 100 else 0
-            if time.monotonic() - began > 300.0:
-                print("  it does not catch up")
-                break
-        return time.monotonic() - began
-
-    def spread_looks(self) -> None:
-        with writing(self._reader):
-            self._reader.execute(SPREAD, [STEADY_S, STEADY_S])
-
-    def state(self) -> dict[str, object]:
-        own = "select state from programs where name = 'verify' and started_at >= to_timestamp(%s)"
-        row = self._reader.execute(own, [self._began]).fetchone()
-        return row[0] if row else {}
-
-    def judged(self) -> int:
-        time.sleep(0.1)
-        return int(str(self.state()["judged_total"]))
-
-    def spent(self) -> tuple[float, float]:
-        return self.cpu_s(), self.server_cpu_s()
-
-    def cpu_s(self) -> float:
-        return _cpu_s(self._process.pid)
-
-    def server_cpu_s(self) -> float:
-        query = "select pid from pg_stat_activity where application_name = 'sitewatch verify' and datname = current_database()"
-        return sum(_cpu_s(pid) for (pid,) in self._reader.execute(query))
-
-    def resident_mb(self) -> float:
-        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
 
 SPREAD = """
-update outcomes set look_at = now() + make_interval(secs => %s * random())
-where look_at > now() + interval '20 s' and look_at < now() + make_interval(secs => %s + 1)
+update outcomes set look_at = to_timestamp(%(now)s + %(within_s)s * random())
+where look_at > to_timestamp(%(now)s) and look_at < to_timestamp(%(now)s + %(within_s)s + 1)
 """
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
 
 
 if __name__ == "__main__":

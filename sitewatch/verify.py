@@ -198,7 +198,7 @@ def _work(connection: Connection, settings: Settings, stop: threading.Event) -> 
     if missing:
         raise SystemExit(f"The database lacks {', '.join(missing)}: run `sitewatch migrate` first.")
     counts = Counts(time.time())
-    if not _take_over(connection, settings, stop, counts):
+    if not _take_over(connection, settings, stop):
         return
     connection.execute("listen sitewatch_journal")
     found = touched.queue_unjudged(connection, time.time())
@@ -215,7 +215,7 @@ def _work(connection: Connection, settings: Settings, stop: threading.Event) -> 
                 "Judged visits", visits=done.judged, failed=done.failed, changed=len(done.changed.visits), entries=done.entries
             )
         if beats.due():
-            _beat(connection, counts, active=True)
+            _beat(connection, counts)
         if trims.due():
             journal.trim(connection, NAME, settings.keep_journal_s)
             changes.trim(connection, settings.keep_changes_s)
@@ -225,7 +225,7 @@ def _work(connection: Connection, settings: Settings, stop: threading.Event) -> 
             _sleep(connection, settings.poll_s)
 
 
-def _take_over(connection: Connection, settings: Settings, stop: threading.Event, counts: Counts) -> bool:
+def _take_over(connection: Connection, settings: Settings, stop: threading.Event) -> bool:
     """Waits until no other verify works this database. False when it was told to stop first."""
     said = False
     while not stop.is_set():
@@ -238,9 +238,9 @@ def _take_over(connection: Connection, settings: Settings, stop: threading.Event
     return False
 
 
-def _beat(connection: Connection, counts: Counts, *, active: bool) -> None:
+def _beat(connection: Connection, counts: Counts) -> None:
     backlog = touched.backlog(connection, NAME)
-    state = counts.state(backlog, active=active)
+    state = counts.state(backlog, active=True)
     beat(connection, NAME, now=time.time(), started_at=counts.started_at, state=state)
 
 
