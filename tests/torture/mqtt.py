@@ -9,7 +9,9 @@ library lets them: break off in the middle, send the same number twice, say thin
 import asyncio
 from typing import Protocol, cast
 
-CONNACK, PUBLISH, PUBACK, SUBACK = 0x20, 0x30, 0x40, 0x90
+from tests.torture import packets
+from tests.torture.packets import CONNACK, CONNECT, PUBACK, PUBLISH, QOS_1, SUBACK, SUBSCRIBE
+
 MIDS = 65_535
 
 
@@ -40,7 +42,7 @@ class Line(asyncio.Protocol):
         return line
 
     def publish(self, mid: int, topic: str, payload: bytes) -> None:
-        self._send(0x32, _text(topic) + mid.to_bytes(2, "big") + payload)
+        self._send(PUBLISH | QOS_1, packets.text(topic) + mid.to_bytes(2, "big") + payload)
 
     def abort(self) -> None:
         """As when the network goes: nothing that was under way arrives, and nobody says goodbye."""
@@ -52,16 +54,12 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         # Clean session, no keepalive: who lives is for the test to decide.
-        self._send(0x10, b"\x00\x04MQTT\x04\x02\x00\x00" + _text(self._client_id))
+        self._send(CONNECT, b"\x00\x04MQTT\x04\x02\x00\x00" + packets.text(self._client_id))
 
     def data_received(self, data: bytes) -> None:
         self._got += data
-        at = 0
-        while (packet := _packet(self._got, at)) is not None:
-            first, begin, end = packet
-            self._handle(first, bytes(self._got[begin:end]))
-            at = end
-        del self._got[:at]
+        for first, body in packets.take(self._got):
+            self._handle(first, body)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -74,17 +72,16 @@ class Line(asyncio.Protocol):
         if kind == PUBACK:
             self._listener.acknowledged(int.from_bytes(body[:2], "big"))
         elif kind == PUBLISH:
-            length = int.from_bytes(body[:2], "big")
-            topic, rest = body[2 : 2 + length].decode(), body[2 + length :]
-            if first & 0x06:
-                self._send(PUBACK, rest[:2])
-                rest = rest[2:]
-            self._listener.heard(topic, rest)
+            topic, mid, payload = packets.published(first, body)
+            if mid:
+                self._send(PUBACK, mid)
+            self._listener.heard(topic, payload)
         elif kind == CONNACK:
             if body[1]:
                 self.abort()
             elif self._topics:
-                self._send(0x82, b"\x00\x01" + b"".join(_text(topic) + b"\x01" for topic in self._topics))
+                wanted = b"".join(packets.text(topic) + b"\x01" for topic in self._topics)
+                self._send(SUBSCRIBE | packets.ASKS, b"\x00\x01" + wanted)
             else:
                 self._listener.opened()
         elif kind == SUBACK:
@@ -92,31 +89,4 @@ class Line(asyncio.Protocol):
 
     def _send(self, first: int, body: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(bytes([first]) + _length(len(body)) + body)
-
-
-def _text(text: str) -> bytes:
-    raw = text.encode()
-    return len(raw).to_bytes(2, "big") + raw
-
-
-def _length(size: int) -> bytes:
-    digits = bytearray()
-    while True:
-        size, digit = divmod(size, 128)
-        digits.append(digit | (0x80 if size else 0))
-        if not size:
-            return bytes(digits)
-
-
-def _packet(got: bytearray, at: int) -> tuple[int, int, int] | None:
-    """The first byte of the packet at `at`, and where its body begins and ends; None where it is not whole yet."""
-    size, shift, begin = 0, 0, at + 1
-    while begin < len(got):
-        digit = got[begin]
-        begin += 1
-        size |= (digit & 0x7F) << shift
-        shift += 7
-        if not digit & 0x80:
-            return (got[at], begin, begin + size) if begin + size <= len(got) else None
-    return None
+            self._transport.write(packets.packet(first, body))

@@ -7,11 +7,11 @@ connection. It keeps no session and delivers nothing by itself; it speaks MQTT 5
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
 
 from msgspec import Struct
 
-CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 12, 14
+from tests.torture import packets
+from tests.torture.packets import CONNACK, CONNECT, PINGREQ, PINGRESP, PUBACK, PUBLISH, QOS_1, SUBACK, SUBSCRIBE
 
 
 class Acknowledged(Struct, frozen=True):
@@ -47,9 +47,8 @@ class NosyBroker:
     def publish(self, mid: int, topic: str, payload: bytes) -> None:
         """Delivers one message with QoS 1 over the newest connection."""
         assert self._newest is not None
-        raw = topic.encode()
-        body = len(raw).to_bytes(2, "big") + raw + mid.to_bytes(2, "big") + b"\x00" + payload
-        self._newest.sendall(bytes([0x32]) + _varint(len(body)) + body)
+        body = packets.text(topic) + mid.to_bytes(2, "big") + b"\x00" + payload
+        self._newest.sendall(packets.packet(PUBLISH | QOS_1, body))
 
     def mids(self, connection: int) -> list[int]:
         """What was acknowledged over a connection, in order."""
@@ -77,74 +76,46 @@ class NosyBroker:
                 threading.Thread(target=self._serve, args=(client, number), daemon=True).start()
 
     def _serve(self, client: socket.socket, number: int) -> None:
+        unread = bytearray()
         with contextlib.suppress(OSError):
-            for first, body in _packets(client):
-                self._handle(client, number, first, body)
+            while chunk := client.recv(65_536):
+                unread += chunk
+                for first, body in packets.take(unread):
+                    self._handle(client, number, first, body)
 
     def _handle(self, client: socket.socket, number: int, first: int, body: bytes) -> None:
-        kind = first >> 4
+        kind = first & 0xF0
         if kind == CONNECT:
             self.clean.append(bool(body[7] & 0x02))
-            client.sendall(b"\x20\x03\x00\x00\x00")
+            client.sendall(packets.packet(CONNACK, b"\x00\x00\x00"))
         elif kind == SUBSCRIBE:
-            filters = _filters(body)
+            answer = body[:2] + b"\x00" + b"\x01" * _filters(body)
             self._newest = client
             self.subscribed += 1
-            client.sendall(b"\x90" + _varint(3 + filters) + body[:2] + b"\x00" + b"\x01" * filters)
+            client.sendall(packets.packet(SUBACK, answer))
         elif kind == PUBACK:
             self.acknowledged.append(Acknowledged(number, int.from_bytes(body[:2], "big")))
         elif kind == PUBLISH:
-            length = int.from_bytes(body[:2], "big")
-            topic, rest = body[2 : 2 + length].decode(), body[2 + length :]
-            if first & 0x06:
-                client.sendall(b"\x40\x02" + rest[:2])
-                rest = rest[2:]
-            size, begin = _read_varint(rest, 0)
-            self.said.append(Said(number, topic, rest[begin + size :]))
+            topic, mid, rest = packets.published(first, body)
+            if mid:
+                client.sendall(packets.packet(PUBACK, mid))
+            self.said.append(Said(number, topic, rest[_skipped(rest, 0) :]))
         elif kind == PINGREQ:
-            client.sendall(b"\xd0\x00")
-
-
-def _packets(client: socket.socket) -> Iterator[tuple[int, bytes]]:
-    reading = client.makefile("rb")
-    while first := reading.read(1):
-        size, shift = 0, 0
-        while True:
-            [digit] = reading.read(1)
-            size |= (digit & 0x7F) << shift
-            shift += 7
-            if not digit & 0x80:
-                break
-        yield first[0], reading.read(size)
+            client.sendall(packets.packet(PINGRESP, b""))
 
 
 def _filters(body: bytes) -> int:
     """How many topic filters a SUBSCRIBE asks for."""
-    size, at = _read_varint(body, 2)
-    at += size
-    count = 0
+    at, count = _skipped(body, 2), 0
     while at < len(body):
         at += 2 + int.from_bytes(body[at : at + 2], "big") + 1
         count += 1
     return count
 
 
-def _varint(size: int) -> bytes:
-    digits = bytearray()
-    while True:
-        size, digit = divmod(size, 128)
-        digits.append(digit | (0x80 if size else 0))
-        if not size:
-            return bytes(digits)
-
-
-def _read_varint(body: bytes, at: int) -> tuple[int, int]:
-    """The number at `at`, and where what follows it begins."""
-    size, shift = 0, 0
-    while True:
-        digit = body[at]
-        at += 1
-        size |= (digit & 0x7F) << shift
-        shift += 7
-        if not digit & 0x80:
-            return size, at
+def _skipped(body: bytes, at: int) -> int:
+    """Where the properties that begin at `at` are over."""
+    length = packets.read_number(body, at)
+    assert length is not None
+    size, begin = length
+    return begin + size
