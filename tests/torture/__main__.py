@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from sitewatch import broker
 from tests.torture import storm, trials
 from tests.torture.plan import Options
+from tests.torture.report import Book, Entry
 from tests.torture.trials import Trial
 
 HELP = """
@@ -22,7 +24,10 @@ and stalled while they talk; in the end the ledger is compared with the database
 the seed and printed first; a run that finds something prints the command that repeats it, and keeps its folder.
 
   python -m tests.torture                                 the storm, in its short form: half a minute
-  python -m tests.torture --seed 7 --rate 2000 --kills-ingest 200 --kills-database 50 --kills-broker 50 --cuts 100
+  python -m tests.torture --rounds 10 --book storms.jsonl --rate 2500 --phones 60 --pause 3 \\
+      --kills-ingest 20 --kills-database 5 --kills-broker 5 --cuts 10
+                                                          ten storms, each in a world of its own, written down one by one;
+                                                          said again, it goes on where it was ended
   python -m tests.torture commits --lost-commits 1000     answers to COMMIT that never arrive
   python -m tests.torture away --database-away 30m --rate 300 --poison 0   memory, first commit, drain rate
   python -m tests.torture disk                            the database's disk is full (root: a small disk is mounted)
@@ -43,7 +48,7 @@ def main() -> None:
     if broker.find_mosquitto() is None:
         sys.exit("mosquitto was not found: install it (apt-get install mosquitto, brew install mosquitto)")
     folder = Path(tempfile.mkdtemp(prefix="sitewatch-torture-"))
-    good = asyncio.run(_storm(options, folder) if options.trial == "storm" else _trials(options, folder))
+    good = asyncio.run(_storms(options, folder) if options.trial == "storm" else _trials(options, folder))
     if good:
         shutil.rmtree(folder, ignore_errors=True)
     else:
@@ -51,11 +56,26 @@ def main() -> None:
     sys.exit(0 if good else 1)
 
 
-async def _storm(options: argparse.Namespace, folder: Path) -> bool:
-    drawn = Options(**{name: getattr(options, name) for name in Options.__struct_fields__})
-    report = await storm.run(drawn, folder, print)
-    print("\n".join(report.lines()))
-    return report.good
+async def _storms(options: argparse.Namespace, folder: Path) -> bool:
+    """One storm a seed, from the one that was given; those that the book has are not played again, good or bad."""
+    book = Book(options.book)
+    for seed in range(options.seed, options.seed + options.rounds):
+        drawn = Options(**{name: getattr(options, name) for name in Options.__struct_fields__ if name != "seed"}, seed=seed)
+        if book.has(drawn):
+            continue
+        began = datetime.now(UTC).isoformat(timespec="seconds")
+        report = await storm.run(drawn, folder / str(seed), _say)
+        print("\n".join(report.lines()), flush=True)
+        book.add(Entry.of(report, began))
+        if report.good:
+            shutil.rmtree(folder / str(seed))
+    if options.rounds > 1 or len(book.entries) > 1:
+        print(book.table())
+    return book.good
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 async def _trials(options: argparse.Namespace, folder: Path) -> bool:
@@ -94,6 +114,10 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(
             f"--{name}", type=field.type, default=field.default, metavar="N", help=f"{HINTS[field.name]} ({field.default})"
         )
+    parser.add_argument("--rounds", type=int, default=1, metavar="N", help="storms, with seeds that follow each other (1)")
+    parser.add_argument(
+        "--book", type=Path, metavar="FILE", help="where each storm is written down, and added up with what is there"
+    )
     parser.add_argument("--database-away", type=_seconds, default=5.0, metavar="30m", help="how long, for `away`: s, m or h (5s)")
     parser.add_argument(
         "--flood", type=float, default=5_000.0, metavar="N", help="reports a second of one phone, for `flood` (5000)"
@@ -105,6 +129,7 @@ HINTS = {
     "seed": "the same seed draws the same faults and the same reports",
     "minutes": "the storm lasts at least so long",
     "minutes_most": "after so long no further fault strikes, and what is left of the plan is not done",
+    "pause": "seconds between two faults, at most",
     "phones": "phones that count",
     "judged": "of them with a home and visits, which are judged",
     "rate": "new reports a second",

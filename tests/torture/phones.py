@@ -294,6 +294,15 @@ class Fleet:
         return sum(phone.outstanding for phone in self.phones) + self.crowd.outstanding
 
     @property
+    def receipted_total(self) -> int:
+        return sum(phone.receipted_total for phone in self.phones)
+
+    @property
+    def up(self) -> bool:
+        """Everybody has a line."""
+        return all(talker.up for talker in (*self.phones, self.crowd))
+
+    @property
     def messages_total(self) -> int:
         return sum(talker.said_total for talker in (*self.phones, self.crowd))
 

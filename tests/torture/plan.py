@@ -37,6 +37,7 @@ class Options(Struct, frozen=True, kw_only=True):
     seed: int = 1
     minutes: float = 0.0
     minutes_most: float = 60.0
+    pause: float = 0.8
     phones: int = 24
     judged: int = 6
     rate: int = 800
@@ -101,7 +102,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         faults = [
             Fault(
                 kind=kind,
-                after_s=round(rng.uniform(0.0, 0.8), 3),
+                after_s=round(rng.uniform(0.0, options.pause), 3),
                 for_s=round(rng.uniform(0.0, MOST_S.get(kind.split()[0], 0.0)), 3),
                 which=rng.randrange(1_000),
             )

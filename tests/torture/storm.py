@@ -9,19 +9,20 @@ up, and whether the broker dropped anything.
 import asyncio
 import contextlib
 import random
+import subprocess
 import time
-from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
-from msgspec import Struct, field
 
 from tests.torture import judge, twin
 from tests.torture.house import House, until
-from tests.torture.judge import Blackout, Findings
+from tests.torture.judge import Blackout
+from tests.torture.pace import Pace, Say
 from tests.torture.phones import Fleet
 from tests.torture.plan import Fault, Options, Plan
+from tests.torture.report import Report
 from tests.torture.script import DAY_S, day_of, plans
 from tests.torture.watch import Watch
 
@@ -34,43 +35,6 @@ FORGOTTEN_S = 60.0
 """A broker that forgets its sessions loses what was queued for them, however old, and what comes until they are there again."""
 CALM = 300
 
-Say = Callable[[str], None]
-
-
-class Report(Struct):
-    """What a storm came to."""
-
-    options: Options
-    landed: Counter[str] = field(default_factory=Counter)
-    idle: Counter[str] = field(default_factory=Counter)
-    """Faults that struck while nothing was in flight: they prove nothing and are not counted."""
-    rate: float = 0.0
-    messages: int = 0
-    took_s: float = 0.0
-    healed_s: float = 0.0
-    findings: Findings = field(default_factory=Findings)
-    digests: twin.Digests | None = None
-    wrong: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def good(self) -> bool:
-        return not self.wrong and not self.findings.complaints and self.digests is not None and self.digests.equal
-
-    def lines(self) -> list[str]:
-        landed = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.landed.items()))
-        missed = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.idle.items()))
-        return [
-            f"landed with work in flight: {landed}" + (f"; in an idle moment: {missed}" if missed else ""),
-            f"{self.messages:,} messages published, new reports at {self.rate:,.0f}/s;"
-            f" storm {self.took_s:.0f} s, healed {self.healed_s:.1f} s later",
-            *self.findings.lines(),
-            *self.notes,
-            *(self.digests.lines() if self.digests else []),
-            *(f"WRONG: {what}" for what in self.wrong),
-            "GOOD" if self.good else f"NOT GOOD; again with: {self.options.command()}",
-        ]
-
 
 async def run(options: Options, folder: Path, say: Say) -> Report:
     """Draws the plan, prints it, does it, and judges."""
@@ -80,8 +44,9 @@ async def run(options: Options, folder: Path, say: Say) -> Report:
     house = House(folder, options.ingestors)
     try:
         await _Storm(plan, house, report, say).play()
-    except TimeoutError as error:
-        report.wrong.append(str(error))
+    except (TimeoutError, OSError, psycopg.Error, subprocess.TimeoutExpired) as error:
+        # Whatever ends a storm before it is judged: it has proven nothing.
+        report.wrong.append(f"not judged: {error!r}")
     finally:
         house.end()
     return report
@@ -89,24 +54,26 @@ async def run(options: Options, folder: Path, say: Say) -> Report:
 
 class _Storm:
     def __init__(self, plan: Plan, house: House, report: Report, say: Say) -> None:
-        self.plan, self.house, self.report, self.say = plan, house, report, say
+        self.plan, self.house, self.report = plan, house, report
         self.options = plan.options
         self.rng = random.Random(plan.options.seed + 1)
         self.day = float(int(time.time()) // 3600 * 3600 - 86_400 - DAY_S)
         self.watch = Watch(house)
         # The day is as long as the run will probably be, so that visits lie where reports do.
-        guess_s = max(60.0 * self.options.minutes, 4.0 + 0.6 * len(plan.faults))
+        guess_s = max(60.0 * self.options.minutes, 4.0 + (0.2 + self.options.pause / 2) * len(plan.faults))
         each = int(guess_s * self.options.rate * 0.9 / self.options.phones)
         scripts = day_of(self.options.seed, self.options.phones, self.day, max(0.01, DAY_S / each), each // 2, self.options.poison)
         self.fleet = Fleet(house.port, scripts, self.options.judged, self.watch.spot)
+        self.pace = Pace(self.fleet, len(plan.faults), say)
         self.blackouts: list[Blackout] = []
-        self.mending: set[asyncio.Task[None]] = set()
+        self.mending: list[asyncio.Task[None]] = []
 
     async def play(self) -> None:
         await self.house.begin(plans(self.options.judged, self.options.phones, self.day))
         await self.watch.begin()
         await self.fleet.begin()
         self.fleet.talk(self.options.rate)
+        self.pace.begin()
         began = time.monotonic()
         for number, fault in enumerate(self.plan.faults, 1):
             await asyncio.sleep(fault.after_s)
@@ -114,11 +81,9 @@ class _Storm:
                 self.report.notes.append(f"time was up before fault {number} of {len(self.plan.faults)}")
                 break
             await self._strike(fault)
-            if number % 50 == 0:
-                self.say(f"{number} of {len(self.plan.faults)} faults, {self.fleet.messages_total:,} messages")
+            self.pace.struck += 1
         await asyncio.sleep(max(0.0, 60 * self.options.minutes - (time.monotonic() - began)))
-        self.report.took_s = time.monotonic() - began
-        self.report.rate = self.fleet.reports_total / self.fleet.talking_s
+        self.report.said = self.pace.end()
         await self._heal()
         await self._count_in_the_calm()
         await self._end()
@@ -140,18 +105,22 @@ class _Storm:
                 else:
                     (self.house.to_broker if what == "broker" else self.house.to_database).cut()
                 self._landed(fault, busy)
+                self._lasts(0.0)
             case "stall":
                 busy = await self._in_flight()
                 proxy = self.house.to_broker if what == "broker" else self.house.to_database
                 proxy.flowing.clear()
                 self._landed(fault, busy)
-                self._after(fault.for_s, proxy.flowing.set)
+                self._lasts(fault.for_s, proxy.flowing.set)
             case "slice":
                 busy = await self._in_flight()
-                for proxy in (self.house.to_broker, self.house.to_database):
-                    proxy.slicing = True
-                    self._after(fault.for_s, lambda proxy=proxy: setattr(proxy, "slicing", False))  # type: ignore[misc]
+                self._slice(True)
                 self._landed(fault, busy)
+                self._lasts(fault.for_s, lambda: self._slice(False))
+
+    def _slice(self, slicing: bool) -> None:
+        for proxy in (self.house.to_broker, self.house.to_database):
+            proxy.slicing = slicing
 
     async def _kill(self, fault: Fault, part: str) -> None:
         with contextlib.suppress(TimeoutError):
@@ -167,7 +136,7 @@ class _Storm:
         if fault.kind == "kill broker":
             self.blackouts.append(Blackout(time.time() - UNSAVED_S, time.time() + 1.0))
         self._landed(fault, busy)
-        self._after(fault.for_s, lambda: self.house.start(part))
+        self._lasts(fault.for_s, lambda: self.house.start(part), lambda: self.house.answers(part))
 
     def _note_blackout(self) -> None:
         """Until an ingestor has subscribed again, the broker takes messages for nobody; and what waited is gone, however old."""
@@ -180,7 +149,7 @@ class _Storm:
             await until(lambda: any(map(subscribed, self.house.ingestors)), "no ingestor subscribes again", HEAL_S)
             self.blackouts.append(Blackout(began - FORGOTTEN_S, time.time()))
 
-        self._in_background(wait())
+        self.mending.append(asyncio.create_task(wait()))
 
     async def _lose_commit(self, fault: Fault) -> None:
         """The answer to the next COMMIT of an ingestor never arrives, and the connection is gone with it."""
@@ -192,6 +161,7 @@ class _Storm:
         with contextlib.suppress(TimeoutError):
             await until(lambda: proxy.swallowed > before, "no COMMIT came by", IN_FLIGHT_S)
         self._landed(fault, busy and proxy.swallowed > before)
+        self._lasts(0.0)
 
     async def _in_flight(self) -> bool:
         """Waits until reports are said and not receipted, while somebody could receipt them."""
@@ -202,17 +172,16 @@ class _Storm:
     def _landed(self, fault: Fault, busy: bool) -> None:
         (self.report.landed if busy else self.report.idle)[fault.kind] += 1
 
-    def _after(self, seconds: float, act: Callable[[], None]) -> None:
-        async def wait() -> None:
-            await asyncio.sleep(seconds)
-            act()
+    def _lasts(self, seconds: float, mend: Callable[[], None] = lambda: None, up: Callable[[], bool] = lambda: True) -> None:
+        """The fault that has just struck is mended after so long, beside the next ones, and over when `up` and reports flow."""
 
-        self._in_background(wait())
+        async def last() -> None:
+            with self.pace.fault():
+                await asyncio.sleep(seconds)
+                mend()
+                await self.pace.until_over(up, HEAL_S)
 
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self.mending.add(task)
-        task.add_done_callback(self.mending.discard)
+        self.mending.append(asyncio.create_task(last()))
 
     # Afterwards -------------------------------------------------------------------------------------------------------------
 
@@ -275,7 +244,6 @@ class _Storm:
         await self.watch.end()
         if self.house.stop("verify"):
             self.report.wrong.append("verify did not stop cleanly")
-        self.report.messages = self.fleet.messages_total
         self.report.wrong += self.watch.wrong
         self.report.notes += self.watch.notes()
         with psycopg.connect(self.house.database, autocommit=True) as connection:
