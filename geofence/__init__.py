@@ -3,6 +3,6 @@ logging.
 """
 
 from geofence.credibility import flags
-from geofence.engine import ENGINE, judge, next_look, window
+from geofence.engine import ENGINE, Asked, judge, judge_all, next_look, window
 
-__all__ = ["ENGINE", "flags", "judge", "next_look", "window"]
+__all__ = ["ENGINE", "Asked", "flags", "judge", "judge_all", "next_look", "window"]

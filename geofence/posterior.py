@@ -19,6 +19,7 @@ import numpy as np
 from msgspec import Struct
 
 from geofence import likelihood, presence
+from geofence.chain import Chain
 from geofence.curve import Curve, Run, above
 from geofence.evidence import Bools, Floats, Ints
 from geofence.placing import placed
@@ -51,19 +52,34 @@ class Posterior(Struct, frozen=True, eq=False):
     """Of each stay, as far as the evidence proves it."""
 
 
-def believe(scene: Scene, witness: Witness, window: Run, own: Run, policy: Policy) -> Posterior:
-    """P(on site) over a window, from all the evidence in it. `own` is the part of it that belongs to this visit."""
+class Prepared(Struct, frozen=True, eq=False):
+    """What a visit's chain is made of, and the chain, before anything is known of its nodes."""
+
+    seen: presence.Observations
+    at: Floats
+    """Of the nodes."""
+    chain: Chain
+
+
+def prepare(scene: Scene, witness: Witness, window: Run, policy: Policy) -> Prepared:
+    """The chain of a visit over a window, from all the evidence in it."""
     seen, index = observations(witness, policy)
     at, llr, fix_index = _nodes(scene, seen, index, window, policy)
-    state = presence.start(scene.visit, window[0], policy)
-    there = np.zeros(len(at))
     if witness.rivals:
-        on, there = presence.smooth_beside(
-            state, at, _beside(at, llr, fix_index, witness, policy), scene.visit, witness.rivals, policy
-        )
+        both = _beside(at, llr, fix_index, witness, policy)
+        chain = presence.beside(window[0], at, both, scene.visit, witness.rivals, policy)
     else:
-        on = presence.smooth(state, at, llr, scene.visit, policy)
-    curve = placed(Curve(at, on), Curve(at, there), witness, seen, _weights(witness, policy), policy)
+        chain = presence.alone(window[0], at, llr, scene.visit, policy)
+    return Prepared(seen, at, chain)
+
+
+def believe(scene: Scene, witness: Witness, prepared: Prepared, told: Floats, own: Run, policy: Policy) -> Posterior:
+    """P(on site) over the window. `told` is what the chain comes to: the probability of each state at each node. `own` is the part
+    of the window that belongs to this visit.
+    """
+    at = prepared.at
+    there = told[1] if witness.rivals else np.zeros(len(at))
+    curve = placed(Curve(at, told[0]), Curve(at, there), witness, prepared.seen, _weights(witness, policy), policy)
     stays = above(curve, 0.5)
     sureness = [_sureness(scene, witness, stay, _core(stay, scene.visit, own, policy), policy) for stay in stays]
     on, likely = curve.on.copy(), curve.on.copy()

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geofence import engine, presence
+from geofence.chain import smoothed
 from geofence.plan import Visit
 from geofence.policy import Policy
 from tests.engine.worlds import START, bounded, circle, day, scene, seen, visit
@@ -47,8 +48,7 @@ def test_the_smoothed_chain_is_the_sum_over_all_paths(offsets: list[int], data: 
     offsets = sorted({*offsets, -600, 0, 6000})  # nodes where the rates change, as the engine puts them
     at = [START + offset for offset in offsets]
     llr = data.draw(st.lists(st.floats(-5.0, 5.0), min_size=len(at), max_size=len(at)))
-    state = presence.start(plan, at[0], POLICY)
-    fast = presence.smooth(state, np.array(at), np.array(llr), plan, POLICY)
+    (fast, _), *_ = smoothed([presence.alone(at[0], np.array(at), np.array(llr), plan, POLICY)])
     assert fast == pytest.approx(path_by_path(at, llr, plan), abs=1e-9)
 
 
@@ -104,9 +104,8 @@ def test_the_chain_of_three_is_the_sum_over_all_paths(offsets: list[int], other_
     at = [START + offset for offset in sorted(offsets)]
     values = st.lists(st.floats(-5.0, 5.0), min_size=len(at), max_size=len(at))
     here, there = data.draw(values), data.draw(values)
-    state = presence.start(plan, at[0], POLICY)
-    fast = presence.smooth_beside(state, np.array(at), (np.array(here), np.array(there)), plan, (other,), POLICY)
-    assert list(zip(*fast, strict=True)) == [pytest.approx(pair, abs=1e-9) for pair in three_ways(at, here, there, plan, other)]
+    fast, *_ = smoothed([presence.beside(at[0], np.array(at), (np.array(here), np.array(there)), plan, (other,), POLICY)])
+    assert list(zip(*fast[:2], strict=True)) == [pytest.approx(pair, abs=1e-9) for pair in three_ways(at, here, there, plan, other)]
 
 
 def on_after(told: list[tuple[int, float, bool]]) -> float:
@@ -114,8 +113,8 @@ def on_after(told: list[tuple[int, float, bool]]) -> float:
     told = sorted(told)
     at, llr, fix = (np.array(column) for column in zip(*told, strict=True))
     seen = presence.Observations(at=START + at, llr=llr.astype(float), fix=fix.astype(bool))
-    state = presence.start(visit(), START, POLICY)
-    return float(presence.forward(state, seen.at, presence.temper(seen, POLICY), visit(), POLICY)[-1])
+    smooth, *_ = smoothed([presence.alone(START, seen.at, presence.temper(seen, POLICY), visit(), POLICY)])
+    return float(smooth[0, -1])
 
 
 def test_silence_makes_uncertain_and_never_certain() -> None:
