@@ -3,13 +3,15 @@
     quick road     COPY into the tables: right when all of it is new
        │ a row is there already, or cannot be taken
        ▼
-    careful road   by way of staging tables, which skip what is there; a batch that is refused is halved until the row is found
+    careful road   by way of staging tables, which skip what is there; a row that is refused is found there, by savepoints
 
 Rules kept here:
 
 - Returns only after the commit. Whoever acknowledges or sends receipts does so with what is returned, so never before it.
-- A row that the database refuses is found by halving the batch, and becomes a reject: the others are stored. Only errors that would
-  come again with the same rows are treated so; every other error passes through untouched, and nothing is stored or lost by it.
+- A row that the database refuses becomes a reject: the others are stored, all in the same transaction. Only errors that would come
+  again with the same rows are treated so; every other error passes through untouched, and nothing is stored or lost by it.
+- What is refused only as a whole (a constraint that is checked at the COMMIT) is looked for by halving the batch, each half a
+  transaction of its own.
 - Committing a batch again (the answer of a COMMIT was lost) stores nothing twice.
 """
 
@@ -24,16 +26,16 @@ from ingest.batch import Delivery
 from ingest.patience import Patience
 from ingest.wire import Report
 from store import evidence, faults, rejects, sequences
-from store.evidence import Touched
+from store.evidence import Sifted
 from store.rejects import Reason, Reject
 from store.sequences import Receipt
 
 CAREFUL_BATCHES = 50
-"""Batches that take the careful road after one with a repeat. Repeats come in swarms (a phone sends its outbox again, a broker what
-was not acknowledged), and each vain attempt leaves dead rows in the table."""
+"""Batches that take the careful road after one with a repeat or a bad row. Both come in swarms (a phone sends its outbox again, a
+broker what was not acknowledged), and each vain attempt leaves dead rows in the table."""
 
 Reports = list[tuple[Delivery, Report]]
-Write = Callable[[psycopg.Connection, Iterable[Evidence]], list[Touched]]
+Write = Callable[[psycopg.Connection, Iterable[Evidence]], Sifted]
 
 
 class Committed(Struct, frozen=True, kw_only=True):
@@ -63,27 +65,26 @@ class Committer:
 
     def commit(self, reports: Reports) -> Committed:
         """Stores the reports of a batch. Raises what is no fault of theirs, as psycopg does."""
-        if self._careful == 0:
-            try:
-                return self._transact(reports, evidence.copy)
-            except psycopg.errors.UniqueViolation:
-                self._careful = CAREFUL_BATCHES
-            except (psycopg.Error, OverflowError, UnicodeError) as error:
-                if not faults.blames_data(error):
-                    raise
-        else:
+        if self._careful:
             self._careful -= 1
+            return self.commit_carefully(reports)
+        try:
+            return self._transact(reports, _copy)
+        except (psycopg.Error, OverflowError, UnicodeError) as error:
+            if not faults.blames_data(error):
+                raise
+        self._careful = CAREFUL_BATCHES
         return self.commit_carefully(reports)
 
     def commit_carefully(self, reports: Reports) -> Committed:
         """Stores what is new of the reports, and sets aside what the database refuses."""
         try:
-            return self._transact(reports, evidence.write)
+            return self._transact(reports, evidence.sift)
         except (psycopg.Error, OverflowError, UnicodeError) as error:
             if not faults.blames_data(error) or not reports:
                 raise
             if len(reports) == 1:
-                return self._transact([_refused(*reports[0], error)], evidence.write)
+                return self._transact([_refused(*reports[0], error)], evidence.sift)
         middle = len(reports) // 2
         self._between()
         first = self.commit_carefully(reports[:middle])
@@ -91,17 +92,16 @@ class Committer:
         return _join(first, self.commit_carefully(reports[middle:]))
 
     def _transact(self, reports: Reports, write: Write) -> Committed:
-        said = [report.said for _, report in reports]
-        refused = [one for one in said if isinstance(one, Reject)]
-        taken = [one for one in said if not isinstance(one, Reject)]
         with self._patience.over(self.connection), self.connection.transaction():
-            touched = write(self.connection, taken)
+            sifted = write(self.connection, [report.said for _, report in reports if not isinstance(report.said, Reject)])
+            said = [report.said for _, report in _set_aside(reports, sifted)]
+            refused = [one for one in said if isinstance(one, Reject)]
             rejects.write(self.connection, refused)
             receipts = sequences.extend(self.connection, counted(said))
-        stored = sum(source.rows for source in touched)
+        stored = sum(source.rows for source in sifted.touched)
         return Committed(
             stored=stored,
-            duplicate=len(taken) - stored,
+            duplicate=len(said) - len(refused) - stored,
             rejected=Counter(reject.reason.value for reject in refused),
             receipts=receipts,
         )
@@ -115,6 +115,21 @@ def counted(said: list[Evidence | Reject]) -> list[tuple[str, int, int]]:
             continue
         numbers.append((one.source, one.epoch or 0, one.seq))
     return numbers
+
+
+def _copy(connection: psycopg.Connection, said: Iterable[Evidence]) -> Sifted:
+    return Sifted(evidence.copy(connection, said), [])
+
+
+def _set_aside(reports: Reports, sifted: Sifted) -> Reports:
+    """The reports, with a reject for each that the database refused."""
+    if not sifted.refused:
+        return reports
+    errors = {id(one.evidence): one.error for one in sifted.refused}
+    return [
+        _refused(delivery, report, errors[id(report.said)]) if id(report.said) in errors else (delivery, report)
+        for delivery, report in reports
+    ]
 
 
 def _refused(delivery: Delivery, report: Report, error: Exception) -> tuple[Delivery, Report]:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from geofence.evidence import Evidence
 from ingest.wire import decode
-from store import evidence, faults, rejects
+from store import evidence, rejects
 from store import keys as keys_of_phones
 from store.rejects import Outcome, Read, Reason, Reject, Wanted
 
@@ -45,17 +45,9 @@ def bite(
 
     `evidence.prepare` must have been called for this connection.
     """
-    try:
-        with connection.transaction():
-            wanted = rejects.next_wanted(connection, rows_max)
-            _store(connection, [again(one, prefix, owntracks_prefix, keys) for one in wanted])
-    except (psycopg.Error, OverflowError, UnicodeError) as error:
-        if not faults.blames_data(error):
-            raise
-        with connection.transaction():
-            wanted = rejects.next_wanted(connection, rows_max)
-            for one in wanted:
-                _store_alone(connection, again(one, prefix, owntracks_prefix, keys), one)
+    with connection.transaction():
+        wanted = rejects.next_wanted(connection, rows_max)
+        _store(connection, wanted, [again(one, prefix, owntracks_prefix, keys) for one in wanted])
     return len(wanted)
 
 
@@ -81,27 +73,25 @@ def again(wanted: Wanted, prefix: str, owntracks_prefix: str, keys: Mapping[str,
     return Reread(read=Read(id=wanted.id, outcome=outcome), evidence=taken, rejects=refused)
 
 
-def _store(connection: psycopg.Connection, reread: Sequence[Reread]) -> None:
+def _store(connection: psycopg.Connection, wanted: Sequence[Wanted], reread: Sequence[Reread]) -> None:
     if not reread:
         return
-    evidence.write(connection, [one for part in reread for one in part.evidence])
+    sifted = evidence.sift(connection, [one for part in reread for one in part.evidence])
     rejects.write(connection, [one for part in reread for one in part.rejects])
-    rejects.settle(connection, [part.read for part in reread])
+    errors = {id(one.evidence): one.error for one in sifted.refused}
+    rejects.settle(connection, [_read(one, part, errors) for one, part in zip(wanted, reread, strict=True)])
 
 
-def _store_alone(connection: psycopg.Connection, reread: Reread, wanted: Wanted) -> None:
-    """Stores one inside the caller's transaction, which goes on if the database refuses it."""
-    try:
-        with connection.transaction():
-            _store(connection, [reread])
-    except (psycopg.Error, OverflowError, UnicodeError) as error:
-        if not faults.blames_data(error):
-            raise
-        refused = Reject(
-            received_at=wanted.received_at,
-            topic=wanted.topic,
-            payload=wanted.payload,
-            reason=Reason.REFUSED_BY_DATABASE,
-            detail=f"the database refused it: {error}",
-        )
-        rejects.settle(connection, [Read(id=wanted.id, outcome=Outcome.REJECTED, still=refused)])
+def _read(wanted: Wanted, reread: Reread, errors: Mapping[int, Exception]) -> Read:
+    """What became of it: still a reject, if the database would not take some of what is in it."""
+    error = next((errors[id(one)] for one in reread.evidence if id(one) in errors), None)
+    if error is None:
+        return reread.read
+    refused = Reject(
+        received_at=wanted.received_at,
+        topic=wanted.topic,
+        payload=wanted.payload,
+        reason=Reason.REFUSED_BY_DATABASE,
+        detail=f"the database refused it: {error}",
+    )
+    return Read(id=wanted.id, outcome=Outcome.REJECTED, still=refused)

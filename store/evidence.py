@@ -1,9 +1,10 @@
-"""Evidence in, by binary COPY, on one of two roads:
+"""Evidence in, by binary COPY, on one of three roads:
 
     copy    straight into the table; all of it is new, or nothing is stored and `UniqueViolation` is raised
     write   into a staging table, then one ordered INSERT that skips what is already there
+    sift    the same, and what the database refuses is found and set aside, the rest is stored
 
-The first costs PostgreSQL less than half of the second (`bench/ingest.py`); repeats are rare, and only the second can take them.
+The first costs PostgreSQL less than half of the second (`bench/ingest.py`); repeats are rare, and only the others can take them.
 
 Rules kept here:
 
@@ -16,20 +17,25 @@ Rules kept here:
 Times travel as the eight bytes that a binary timestamptz is, microseconds since 2000-01-01 UTC; no datetime is made on the way.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, LiteralString
 
 import psycopg
 from msgspec import Struct
 
 from geofence.evidence import Check, DeviceEvent, Evidence, Fix, Status
+from store import faults
 
 POSTGRES_EPOCH_S = 946_684_800
 """2000-01-01 UTC in seconds since 1970: where PostgreSQL's timestamps begin."""
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+
+STEP = 4
+"""A search for bad rows goes on with pieces that are so many times smaller after one that was refused, and larger after another."""
 
 Row = tuple[Any, ...]
 
@@ -45,6 +51,20 @@ class Touched(Struct, frozen=True, kw_only=True):
     """Anything but fixes."""
 
 
+class Refused(Struct, frozen=True):
+    """What the database would not take, and what it said."""
+
+    evidence: Evidence
+    error: Exception
+
+
+class Sifted(Struct, frozen=True):
+    """What is new, and what was set aside."""
+
+    touched: list[Touched]
+    refused: list[Refused]
+
+
 def micros(at: float) -> int:
     """Seconds since 1970 as PostgreSQL's binary timestamptz."""
     return round((at - POSTGRES_EPOCH_S) * 1_000_000)
@@ -54,6 +74,7 @@ class _Table(Struct, frozen=True, kw_only=True):
     """One evidence table: its columns with their binary types, and how a value becomes a row of them."""
 
     create: LiteralString
+    clear: LiteralString
     copy: LiteralString
     stage: LiteralString
     insert: LiteralString
@@ -64,14 +85,16 @@ class _Table(Struct, frozen=True, kw_only=True):
 def _table(name: LiteralString, columns: Sequence[tuple[LiteralString, str]], row: Callable[[Any], Row]) -> _Table:
     listed = ", ".join(column for column, _ in columns)
     return _Table(
-        create=f"create temporary table if not exists staged_{name} (like {name}) on commit delete rows",
+        # With the constraints, because COPY names the row that breaks one, and INSERT does not.
+        create=f"create temporary table if not exists staged_{name} (like {name} including constraints) on commit delete rows",
+        clear=f"delete from staged_{name}",
         copy=f"copy {name} ({listed}) from stdin (format binary)",
         stage=f"copy staged_{name} ({listed}) from stdin (format binary)",
         # Names of our own tables and columns only: nothing from outside is ever part of these statements.
         insert=f"""
             with fresh as (
                 insert into {name} ({listed})
-                select {listed} from staged_{name} order by source, at, identity
+                select {listed} from staged_{name} order by source collate "C", at, identity
                 on conflict do nothing
                 returning source, at
             )
@@ -221,6 +244,8 @@ select pg_notify('sitewatch_journal', '')
 """
 
 _key = itemgetter(0, 1, 2)
+_order = attrgetter("source", "at", "identity")
+_named_line = re.compile(r"^COPY staged_\w+, line (\d+)", re.MULTILINE)
 _source = itemgetter(0)
 
 
@@ -241,6 +266,22 @@ def copy(connection: psycopg.Connection, evidence: Iterable[Evidence]) -> list[T
 def write(connection: psycopg.Connection, evidence: Iterable[Evidence]) -> list[Touched]:
     """Stores what is not there yet in the caller's transaction, journals it, and returns it by source."""
     return _journaled(connection, [_insert(connection, table, rows) for table, rows in _by_table(evidence)])
+
+
+def sift(connection: psycopg.Connection, evidence: Iterable[Evidence]) -> Sifted:
+    """The same as `write`, without what the database refuses: that is found by savepoints, and returned.
+
+    Raises only what is no fault of the rows (`store.faults`).
+    """
+    waiting: dict[type, list[Evidence]] = {kind: [] for kind in TABLES}
+    for one in evidence:
+        waiting[type(one)].append(one)
+    parts: list[list[Touched]] = []
+    refused: list[Refused] = []
+    for kind, table in TABLES.items():
+        # In the order of the key, in parts too: whoever holds a row of a later part never waits for one of an earlier.
+        parts += _sift(connection, table, sorted(waiting[kind], key=_order), refused)
+    return Sifted(_journaled(connection, parts), refused)
 
 
 def _by_table(evidence: Iterable[Evidence]) -> list[tuple[_Table, list[Row]]]:
@@ -268,6 +309,38 @@ def _insert(connection: psycopg.Connection, table: _Table, rows: list[Row]) -> l
         _send(cursor, table.stage, table, rows)
         cursor.execute(table.insert)
         return [Touched(source=row[0], from_at=row[1], to_at=row[2], rows=row[3], others=_others(table)) for row in cursor]
+
+
+def _sift(
+    connection: psycopg.Connection, table: _Table, evidence: Sequence[Evidence], refused: list[Refused]
+) -> Iterator[list[Touched]]:
+    """Inserts piece after piece, of which the first is everything; adds to `refused` what cannot be."""
+    at, size = 0, len(evidence)
+    while at < len(evidence):
+        piece = evidence[at : at + size]
+        try:
+            with connection.transaction():
+                connection.execute(table.clear)
+                touched = _insert(connection, table, [table.row(one) for one in piece])
+        except (psycopg.Error, OverflowError, UnicodeError) as error:
+            if not faults.blames_data(error):
+                raise
+            bad = 0 if len(piece) == 1 else _named(error)
+            if bad == 0:
+                refused.append(Refused(piece[0], error))
+                at += 1
+            # What is before the row that was named, or else less: where most are bad, little is tried again for each.
+            size = bad or max(1, len(piece) // STEP)
+        else:
+            yield touched
+            at += len(piece)
+            size *= STEP
+
+
+def _named(error: Exception) -> int | None:
+    """Which row of a COPY PostgreSQL calls bad, counted from 0, if it names one."""
+    found = _named_line.search(error.diag.context or "") if isinstance(error, psycopg.Error) else None
+    return int(found[1]) - 1 if found else None
 
 
 def _send(cursor: psycopg.Cursor[Any], statement: LiteralString, table: _Table, rows: Sequence[Row]) -> None:

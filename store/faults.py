@@ -6,14 +6,17 @@ disk, a deadlock, a missing table) says nothing about the rows: they are tried a
 
 import psycopg
 
-_DATA_CLASSES = ("22", "23", "54")
-"""SQLSTATE classes: data exception, integrity constraint violation, program limit exceeded (a key too long for an index)."""
+_DATA_CLASSES = ("22", "23", "44", "54")
+"""SQLSTATE classes: data exception, integrity constraint violation, a view's check, program limit exceeded (a key too long for an
+index)."""
+_RAISED = "P0001"
+"""What a trigger says that refuses a row in its own words."""
 
 
 def blames_data(error: Exception) -> bool:
     """Whether this error would come again with the same rows."""
     if isinstance(error, psycopg.Error):
         if error.sqlstate is not None:
-            return error.sqlstate[:2] in _DATA_CLASSES
+            return error.sqlstate[:2] in _DATA_CLASSES or error.sqlstate == _RAISED
         return isinstance(error, psycopg.DataError)
     return isinstance(error, OverflowError | UnicodeError)

@@ -185,13 +185,14 @@ def test_after_a_repeat_batches_are_careful_for_a_while(connection: psycopg.Conn
     assert summary(quick.commit(reports(fix(1), fix(2)))) == (2, 0, 0)
     for _ in range(CAREFUL_BATCHES + 1):
         assert summary(quick.commit(reports(fix(1), fix(2), fix(3)))) in ((1, 2, 0), (0, 3, 0))
-    assert xids_used(connection, lambda: quick.commit(reports(fix(4)))) == 1
-    assert xids_used(connection, lambda: quick.commit(reports(fix(4)))) == 2
-    assert xids_used(connection, lambda: quick.commit(reports(fix(4)))) == 1
+    quick_xids, careful_xids = 1, 2
+    assert xids_used(connection, lambda: quick.commit(reports(fix(4)))) == quick_xids
+    assert xids_used(connection, lambda: quick.commit(reports(fix(4)))) == quick_xids + careful_xids
+    assert xids_used(connection, lambda: quick.commit(reports(fix(4)))) == careful_xids
 
 
 def xids_used(connection: psycopg.Connection, work: Callable[[], object]) -> int:
-    """How many transactions wrote: two when the first was in vain."""
+    """How many transactions wrote, and savepoints within them."""
     before = connection.execute("select pg_current_xact_id()::text::bigint").fetchone() or (0,)
     work()
     after = connection.execute("select pg_current_xact_id()::text::bigint").fetchone() or (0,)
@@ -224,20 +225,85 @@ def test_verify_is_woken_by_what_is_new_and_by_nothing_else(each_database: str, 
 # Poison ------------------------------------------------------------------------------------------------------------------------
 
 
-def test_one_row_in_a_thousand_that_the_database_refuses_costs_one_reject(connection: psycopg.Connection) -> None:
-    connection.execute("alter table fixes add constraint no_thirteen check (lon <> 13)")
+CONSTRAINT = ["alter table fixes add constraint no_thirteen check (lon <> 13)"]
+TRIGGER = [
+    """create function no_thirteen() returns trigger language plpgsql as
+       $$ begin if new.lon = 13 then raise exception 'no_thirteen'; end if; return new; end $$""",
+    "create trigger no_thirteen before insert on fixes for each row execute function no_thirteen()",
+]
+AT_THE_COMMIT = [
+    TRIGGER[0],
+    """create constraint trigger no_thirteen after insert on fixes deferrable initially deferred
+       for each row execute function no_thirteen()""",
+]
+
+
+def forbid_thirteen(connection: psycopg.Connection, rules: list[str]) -> None:
+    for rule in rules:
+        connection.execute(rule)
+
+
+def tries(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Gets the rows of each attempt to insert some."""
+    seen: list[int] = []
+    insert = evidence._insert
+
+    def counting(connection: psycopg.Connection, table: evidence._Table, rows: list[evidence.Row]) -> list[evidence.Touched]:
+        seen.append(len(rows))
+        return insert(connection, table, rows)
+
+    monkeypatch.setattr(evidence, "_insert", counting)
+    return seen
+
+
+@pytest.mark.parametrize(("rules", "tries_max"), [(CONSTRAINT, 6), (TRIGGER, 24)], ids=["named", "unnamed"])
+def test_one_row_in_a_thousand_that_the_database_refuses_costs_one_reject(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, rules: list[str], tries_max: int
+) -> None:
+    forbid_thirteen(connection, rules)
     said = [fix(number, seq=number) for number in range(1, 1001)]
     said[300] = fix(301, seq=301, lon=13)
+    tried = tries(monkeypatch)
+    # As it is for who connects now: a constraint is known to the staging table.
+    connection.execute("drop table staged_fixes")
     done = commit(connection, reports(*said))
     assert summary(done) == (999, 0, 1)
     assert done.receipts[-1].through == 1000
     (reject,) = rejects.newest(connection)
     assert (reject.reason, reject.payload) == (Reason.REFUSED_BY_DATABASE, b"{300}")
     assert "no_thirteen" in reject.detail
+    assert len(journal(connection)) == 1
+    assert len(tried) <= tries_max
 
 
-def test_while_bad_rows_are_looked_for_the_program_can_say_that_it_lives(connection: psycopg.Connection) -> None:
-    connection.execute("alter table fixes add constraint no_thirteen check (lon <> 13)")
+@pytest.mark.parametrize("rules", [CONSTRAINT, TRIGGER], ids=["named", "unnamed"])
+def test_bad_rows_are_set_aside_wherever_they_are(connection: psycopg.Connection, rules: list[str]) -> None:
+    """With repeats among them, at both ends, in a row, and nothing else."""
+    forbid_thirteen(connection, rules)
+    drawn = random.Random(5)
+    stored: set[int] = set()
+    careful = committer(connection)
+    for share in (0, 1, 0.5, 0.9, 0.02):
+        numbers = [drawn.randrange(500) for _ in range(150)]
+        bad = {number for number in range(500) if drawn.random() < share and number not in stored}
+        done = careful.commit(reports(*(fix(number, lon=13 if number in bad else 1) for number in numbers)))
+        good = [number for number in numbers if number not in bad]
+        assert summary(done) == (len(set(good) - stored), len(good) - len(set(good) - stored), 150 - len(good))
+        stored |= set(good)
+    assert connection.execute("select identity from fixes order by 1").fetchall() == [(number,) for number in sorted(stored)]
+
+
+def test_where_most_is_bad_little_is_tried_twice(connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid_thirteen(connection, CONSTRAINT)
+    tried = tries(monkeypatch)
+    done = commit(connection, reports(*(fix(number, lon=13) for number in range(400))))
+    assert summary(done) == (0, 0, 400)
+    assert sum(tried) < 3 * 400
+
+
+def test_a_row_that_only_the_commit_refuses_is_found_too(connection: psycopg.Connection) -> None:
+    """And while it is looked for, transaction after transaction, the program can say that it lives."""
+    forbid_thirteen(connection, AT_THE_COMMIT)
     said = [fix(number, lon=13 if number % 16 == 0 else 1) for number in range(1, 33)]
     beats = []
     careful = Committer(connection, Patience(60), lambda: beats.append(connection.info.transaction_status))
