@@ -60,7 +60,7 @@ def visits(
     else:
         touched.done_again(connection, due)
     if failed:
-        touched.later(connection, failed, now + FAILED_AGAIN_S)
+        touched.set_aside(connection, failed, now + FAILED_AGAIN_S)
     if memory is not None:
         _queue_closing(connection, cases, now)
     policy_of = {case.scene.visit.id: case.policy for case in cases}

@@ -7,7 +7,8 @@ Rules kept here:
 
 - It is a cache and no source of any answer. Lost, it is built up again: a visit is learnt whenever it is judged, a phone whenever
   its past was read. Whoever starts without it asks for all open visits to be judged (`touched.queue_open`).
-- It belongs to one connection: after a transaction that failed it has seen what never happened, and is thrown away with it.
+- It belongs to one connection, and is thrown away with it. After a transaction that failed it has seen what never happened:
+  `undone` has those visits judged again. Phones mend themselves: what they have seen already is no news, and goes the long way.
 - A visit with an open window is either known here or waits in the queue. So what is known here needs no search in the database.
 - Bounded: a row is freed with its visit's window, and a phone when it was silent for `FORGET_S`.
 """
@@ -26,6 +27,7 @@ from store.derived import Judged
 from store.fresh import Fresh
 from store.journal import Touch
 from store.stops import Slots
+from store.touched import Owners
 from store.windows import Case
 
 ROOM = 256
@@ -56,9 +58,13 @@ class Phones:
         for touch, row, at in zip(touches, rows, last_at, strict=True):
             known = row >= 0 and not touch.others and touch.from_at > at
             (onward if known and now - FRESH_S <= touch.from_at and touch.to_at <= now + FRESH_S else rest).append(touch)
-        for touch in rest:
-            self._forget(touch.source)
+        self.forget(rest)
         return onward, rest
+
+    def forget(self, touches: Iterable[Touch]) -> None:
+        """Drops what is known of these phones: they go the long way once."""
+        for touch in touches:
+            self._forget(touch.source)
 
     def step(self, touches: Sequence[Touch], fresh: Fresh, policy: Policy) -> NDArray[np.bool_]:
         """Takes the phones on; whether each one's newest fix has no flag for sure."""
@@ -166,6 +172,10 @@ class Visits:
             else:
                 self._keep(case, item, closes_at, now)
 
+    def want(self, visits: Iterable[str]) -> None:
+        """Asks for a look at these visits, as far as they are known."""
+        self._wanted.update(dict.fromkeys(visit for visit in visits if visit in self._row_of))
+
     def forget(self, visits: Collection[str]) -> None:
         """Drops what is known of these visits."""
         for visit in visits:
@@ -244,6 +254,23 @@ class Memory:
         self.visits = Visits()
         self.slots = Slots()
         self.judge_again_at = -np.inf
+        self.judging: Collection[str] = ()
+        """The visits that the cycle at hand judges."""
+        self.set_aside: dict[str, float] = {}
+        """Workers whose evidence nobody could follow, and until when nobody tries."""
+
+    def undone(self) -> None:
+        """The cycle at hand did not happen."""
+        self.visits.want(self.judging)
+        self.judge_again_at = -np.inf
+
+    def without_aside(self, owners: Owners, now: float) -> Owners:
+        """The same without the workers who are set aside."""
+        if not self.set_aside:
+            return owners
+        self.set_aside = {worker: until for worker, until in self.set_aside.items() if now < until}
+        workers = tuple(touch for touch in owners.workers if touch.source not in self.set_aside)
+        return Owners(workers=workers, sites=owners.sites, remapped=owners.remapped - self.set_aside.keys())
 
 
 def _rounds(fresh: Fresh) -> Iterable[tuple[Ints, Ints]]:

@@ -9,6 +9,7 @@ Rules kept here:
 - `cycle` is the unit: one transaction that reads the journal, moves the cursor, judges a bounded number of visits and writes. It
   may be killed at any point: either all of it happened or nothing.
 - A visit is judged whole, from stored evidence. So it does not matter in which order evidence came, or how often a visit is judged.
+- What fails by a mistake of ours is done once more with each visit and each worker by itself (`apart`): one stops nobody else.
 - The clock is an argument. Nothing that is stored depends on when a cycle ran, but for outcomes of visits that are not over.
 - One verify works a database; another waits as a standby. Whoever writes derived rows (replay does too) holds `WRITERS` meanwhile.
 """
@@ -19,19 +20,24 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
 import psycopg
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
-from psycopg import Connection, IsolationLevel
+from psycopg import Connection, IsolationLevel, errors
 
 from sitewatch import judging, staying
+from sitewatch.apart import MISTAKES, Apart
 from sitewatch.memory import Memory
+from sitewatch.session import Sessions, wait_in_line
 from sitewatch.verify_settings import Settings
 from store import changes, journal, migrate, policies, touched
 from store.changes import Changed
+from store.derived import Judged
+from store.journal import Bite
 from store.outages import beat
 from store.touched import Owners, Pace
 
@@ -40,6 +46,8 @@ ACTIVE = 7_483_202
 """Key of the advisory lock of the one verify that works this database."""
 WRITERS = 7_483_203
 """Key of the advisory lock around every transaction that writes derived rows."""
+TRIES_MAX = 10
+"""So often somebody else may have written a row of ours at the same time."""
 
 log = structlog.get_logger()
 
@@ -56,32 +64,69 @@ class Cycle(Struct, frozen=True, kw_only=True):
     oldest_at: float | None = None
 
 
-def cycle(connection: Connection, now: float, settings: Settings | None = None, memory: Memory | None = None) -> Cycle:
+class Way(NamedTuple):
+    """How the work of a cycle is done: for everybody at once, or for each by itself."""
+
+    visits: Callable[..., tuple[list[Judged], int, Changed]]
+    follow: Callable[[Connection, Bite, Owners, float, Memory], Changed]
+    follow_plans: Callable[[Connection, Bite, Collection[str], float], Changed]
+
+
+TOGETHER = Way(judging.visits, judging.follow, staying.follow_plans)
+
+
+def look(connection: Connection, now: float, settings: Settings | None = None, memory: Memory | None = None) -> Cycle:
+    """A cycle that gets through: once more where somebody else wrote the same row, and apart where a mistake is in the way."""
+    settings, memory = settings or Settings(), memory or Memory()
+    way, alone = TOGETHER, Apart()
+    for _ in range(TRIES_MAX):
+        try:
+            done = cycle(connection, now, settings, memory, way)
+            return replace(done, failed=done.failed + alone.failed)
+        except (errors.SerializationFailure, errors.DeadlockDetected) as error:
+            log.info("Somebody else wrote the same row; once more", why=str(error).strip())
+        except MISTAKES:
+            if way is not TOGETHER:
+                raise
+            log.exception("A cycle failed; once more, with each visit and each worker by itself")
+            way = Way(alone.visits, alone.follow, alone.follow_plans)
+        memory.undone()
+    return cycle(connection, now, settings, memory, way)
+
+
+def cycle(
+    connection: Connection, now: float, settings: Settings | None = None, memory: Memory | None = None, way: Way = TOGETHER
+) -> Cycle:
     """Does what is to be done as of `now`, bounded, in one transaction. The connection must be `prepared`.
 
-    `memory` is that of earlier cycles on this connection; a first cycle has an empty one. If this raises, it is spoilt.
+    `memory` is that of earlier cycles on this connection; a first cycle has an empty one. If this raises, it must be told that all
+    this is `undone`.
     """
     settings, memory = settings or Settings(), memory or Memory()
     with writing(connection):
         bite = journal.follow(connection, NAME, settings.entries_max)
         rules = policies.read(connection)
         onward, rest = memory.phones.split(bite.evidence, now)
+        if way is not TOGETHER:
+            memory.phones.forget(onward)
+            onward, rest = [], list(bite.evidence)
         everything = judging.follow_onward(connection, onward, now, memory) if onward else Changed()
         bite = replace(bite, evidence=tuple(rest))
         pace = Pace(coalesce_s=settings.coalesce_s)
         owners = touched.queue(connection, bite, rules, now, pace) if bite.evidence or bite.plans else Owners()
         if bite.plans:
             # Before visits are judged: where a visit was until now is known from its outcome alone.
-            stayed = staying.follow_plans(connection, bite, owners.remapped, now)
+            stayed = way.follow_plans(connection, bite, owners.remapped, now)
             everything = judging.united(everything, stayed)
         due = _due(connection, now, settings, memory)
         if not bite.entries and not due:
             return Cycle()
-        judged, failed, changed = judging.visits(connection, due, rules, now, memory=memory)
+        memory.judging = due
+        judged, failed, changed = way.visits(connection, due, rules, now, memory=memory)
         everything = judging.united(everything, changed)
         everything = judging.united(everything, judging.follow_visits(connection, judged, now))
         if bite.entries:
-            everything = judging.united(everything, judging.follow(connection, bite, owners, now, memory))
+            everything = judging.united(everything, way.follow(connection, bite, memory.without_aside(owners, now), now, memory))
             journal.advance(connection, NAME, bite.cursor)
         if everything:
             changes.write(connection, everything)
@@ -120,7 +165,7 @@ def prepared(connection: Connection) -> Connection:
 @contextlib.contextmanager
 def writing(connection: Connection) -> Iterator[None]:
     """One transaction that writes derived rows, alone. The lock comes first: a transaction sees what was there when it began."""
-    connection.execute("select pg_advisory_lock(%s)", [WRITERS])
+    wait_in_line(connection, WRITERS)
     try:
         with connection.transaction():
             yield
@@ -137,10 +182,10 @@ def run(database: str, settings: Settings | None = None, stop: threading.Event |
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-    backoff_s = 0.1
+    sessions, backoff_s = Sessions(database, settings.answer_max_s), 0.1
     while not stop.is_set():
         try:
-            with prepared(psycopg.connect(database, application_name="sitewatch verify")) as connection:
+            with prepared(sessions.open()) as connection:
                 backoff_s = 0.1
                 _work(connection, settings, stop)
         except psycopg.OperationalError as error:
@@ -208,7 +253,7 @@ def _work(connection: Connection, settings: Settings, stop: threading.Event) -> 
     beats, trims = _Every(settings.beat_s), _Every(settings.trim_s)
     while not stop.is_set():
         began = time.monotonic()
-        done = cycle(connection, time.time(), settings, memory)
+        done = look(connection, time.time(), settings, memory)
         counts.add(done, time.monotonic() - began, time.time())
         if done.judged or done.failed:
             log.debug(

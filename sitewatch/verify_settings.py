@@ -19,6 +19,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rows of the journal read in one bite."""
     visits_max: int = 100
     """Visits judged in one transaction, of each part of the queue: some tenths of a second, in which positions wait."""
+    answer_max_s: float = 60.0
+    """How long an answer of the database may take before it counts as lost and is connected to anew."""
     beat_s: float = 2.0
     trim_s: float = 60.0
     keep_journal_s: float = 3600.0

@@ -97,6 +97,13 @@ def later(connection: Connection, visits: Collection[str], at: float) -> None:
     connection.execute(QUEUE_LATER, {"visits": list(visits), "now": at, "why": LATE_EVIDENCE})
 
 
+def set_aside(connection: Connection, visits: Collection[str], until: float) -> None:
+    """Leaves visits that nobody can judge alone until a time, or until something else puts them into the queue."""
+    done(connection, visits)
+    later(connection, visits, until)
+    connection.execute(SET_ASIDE, {"visits": list(visits), "until": until})
+
+
 def queue_open(connection: Connection, now: float) -> int:
     """Queues all visits whose window is open, and those whose window opens within the hour: for who remembers nothing of them."""
     margin_s = policies.read(connection).margin_s()
@@ -307,6 +314,11 @@ from visits
 where (service = any(%(services)s) or (%(everyone)s and service <> all(%(unless)s)))
   and greatest(ends_at, updated_at) > to_timestamp(%(open_since)s)
 {_NOW_DUE}
+"""
+
+# Their own look, too, would have them judged at once again, and again.
+SET_ASIDE = """
+update outcomes set look_at = to_timestamp(%(until)s) where visit = any(%(visits)s) and look_at < to_timestamp(%(until)s)
 """
 
 PUT_OFF = """
