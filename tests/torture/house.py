@@ -119,6 +119,11 @@ class House:
         for file in (self.folder / "broker").glob("mosquitto.db*"):
             file.unlink()
 
+    def broker_saved_at(self) -> float:
+        """When the broker had last saved what it knows, or else when it was started with nothing."""
+        saved = self.folder / "broker" / "mosquitto.db"
+        return saved.stat().st_mtime if saved.exists() else self.started_at["broker"]
+
     def stop(self, part: str) -> int:
         """SIGTERM, and the exit code."""
         process = self._processes[part]

@@ -45,8 +45,9 @@ class Blackout(Struct, frozen=True):
     start_at: float
     end_at: float
 
-    def covers(self, at: float) -> bool:
-        return self.start_at <= at <= self.end_at
+    def excuses(self, said_at: float, taken_at: float) -> bool:
+        """Whether the broker may have taken it then: somewhere between when it was said and when its answer was read."""
+        return said_at <= self.end_at and taken_at >= self.start_at
 
 
 class Findings(Struct):
@@ -139,22 +140,24 @@ def _judge_crowd(
     """Two words of one source may share their second, so they are compared by how many there are."""
     owed: Counter[Key] = Counter()
     excused: Counter[Key] = Counter()
+    last: dict[Key, int] = {}
     for n in range(1, crowd.said + 1):
-        taken_at = crowd.taken_at[n]
+        said_at, taken_at = crowd.said_at[n], crowd.taken_at[n]
         if not taken_at:
             continue
         word = crowd.word(n)
-        lost = any(blackout.covers(taken_at) for blackout in blackouts)
+        lost = any(blackout.excuses(said_at, taken_at) for blackout in blackouts)
         findings.loose += 1
         if word.kind == "rejects":
             if not rejects.pop((word.topic, word.payload), 0):
                 findings.loose_lost_by_broker += lost
                 if not lost:
-                    findings.complain("taken by the broker and not among the rejects", (n, word.topic))
+                    findings.complain("taken by the broker and not among the rejects", _when(n, said_at, taken_at, blackouts))
             continue
         key = (word.kind, word.source, round(word.at * 1000))
         owed[key] += 1
         excused[key] += lost
+        last[key] = n
     stored = {(kind, source, at): count for kind, source, at, count in connection.execute(UNCOUNTED)}
     for key, count in owed.items():
         there = stored.pop(key, 0)
@@ -163,9 +166,19 @@ def _judge_crowd(
         missing = max(0, count - there)
         findings.loose_lost_by_broker += min(missing, excused[key])
         if missing > excused[key]:
-            findings.complain("an uncounted word lost by us", key)
+            n = last[key]
+            findings.complain("an uncounted word lost by us", _when(n, crowd.said_at[n], crowd.taken_at[n], blackouts))
     for key in stored:
         findings.complain("stored and never said", key)
+
+
+def _when(n: int, said_at: float, taken_at: float, blackouts: list[Blackout]) -> str:
+    """A word that is missing, and how far from what could excuse it."""
+    near = min(blackouts, key=lambda one: max(one.start_at - taken_at, said_at - one.end_at), default=None)
+    told = f"word {n}, taken within {taken_at - said_at:.3f} s"
+    if near is None:
+        return f"{told}, and no broker died"
+    return f"{told}, {near.start_at - taken_at:.3f} s before or {said_at - near.end_at:.3f} s after what a broker may have lost"
 
 
 def rows(connection: psycopg.Connection) -> int:

@@ -210,8 +210,10 @@ class Crowd(Talker):
     def __init__(self, port: int, seed: int, day: float, homes: int, rng: random.Random) -> None:
         super().__init__(port, "crowd", (), rng)
         self._seed, self._day, self._homes = seed, day, homes
+        self.said_at = array("d", [0.0])
+        """By number, from 1: when it was said last before the broker answered."""
         self.taken_at = array("d", [0.0])
-        """By number, from 1: when the broker answered; 0 where it has not yet."""
+        """When we read that answer, which may be a while after it was given; 0 where there is none yet."""
         self._unanswered: dict[int, int] = {}
         self._again: list[int] = []
 
@@ -231,9 +233,11 @@ class Crowd(Talker):
             return 0
         again, self._again = self._again, []
         new = list(range(self.said + 1, self.said + 1 + max(0, min(count, UNANSWERED_MAX - len(self._unanswered)))))
+        self.said_at.extend(0.0 for _ in new)
         self.taken_at.extend(0.0 for _ in new)
         for n in again + new:
             word = self.word(n)
+            self.said_at[n] = time.time()
             for _ in range(1 + (self.rng.random() < 0.02)):
                 self._unanswered[self.publish(word.topic, word.payload)] = n
         return len(new)

@@ -29,10 +29,8 @@ from tests.torture.watch import Watch
 HEAL_S = 300.0
 IN_FLIGHT_S = 20.0
 """How long a fault waits for something to be in flight."""
-UNSAVED_S = 5.0
-"""A killed broker may have lost what it took so long before: it saves once a second, when the machine lets it."""
-FORGOTTEN_S = 60.0
-"""A broker that forgets its sessions loses what was queued for them, however old, and what comes until they are there again."""
+SAVING_S = 3.0
+"""How long the broker's saving may take. A killed one may have lost what it took since it began to save for the last time."""
 CALM = 300
 
 
@@ -130,24 +128,29 @@ class _Storm:
             busy = busy and await self.watch.verify_busy()
         if fault.kind == "forget sessions":
             self.house.forget()
-            self._note_blackout()
+            # What was queued in the sessions is lost, however old.
+            self._note_blackout(0.0)
         else:
             self.house.kill(part)
         if fault.kind == "kill broker":
-            self.blackouts.append(Blackout(time.time() - UNSAVED_S, time.time() + 1.0))
+            self._note_blackout(self.house.broker_saved_at() - SAVING_S)
         self._landed(fault, busy)
         self._lasts(fault.for_s, lambda: self.house.start(part), lambda: self.house.answers(part))
 
-    def _note_blackout(self) -> None:
-        """Until an ingestor has subscribed again, the broker takes messages for nobody; and what waited is gone, however old."""
-        began = time.time()
+    def _note_blackout(self, start_at: float) -> None:
+        """Until an ingestor has subscribed again, the broker takes messages for nobody: of a shared subscription it keeps what
+        waited, where it keeps anything, and not that there is one."""
+        killed_at = time.time()
+        again: list[float] = []
 
-        def subscribed(part: str) -> bool:
-            return (self.house.connected_at(part) or 0.0) > began
+        def subscribed() -> bool:
+            found = [at for part in self.house.ingestors if (at := self.house.connected_at(part)) is not None and at > killed_at]
+            again.extend(found)
+            return bool(again)
 
         async def wait() -> None:
-            await until(lambda: any(map(subscribed, self.house.ingestors)), "no ingestor subscribes again", HEAL_S)
-            self.blackouts.append(Blackout(began - FORGOTTEN_S, time.time()))
+            await until(subscribed, "no ingestor subscribes again", HEAL_S)
+            self.blackouts.append(Blackout(start_at, min(again)))
 
         self.mending.append(asyncio.create_task(wait()))
 

@@ -9,13 +9,15 @@ from msgspec import Struct
 
 from sitewatch import replay, verify
 from sitewatch.verify_settings import Settings
-from store import touched
+from store import rebuilding, touched
 
 LATER_S = 2 * 86_400.0
 """Everything is looked at so long after the storm: nothing is pending then."""
 PLANNED = ("sites", "workers", "sources", "devices", "visits", "policies")
 EVIDENCE = ("fixes", "checks", "device_events", "statuses")
 OURS = ("outages",)
+SHOWN = 400
+"""Characters of a row that differs."""
 AT_ONCE = Settings(coalesce_s=0.0)
 
 TELL_EVIDENCE = """
@@ -40,6 +42,8 @@ class Digests(Struct, frozen=True):
     replayed: str
     verdicts: dict[str, int]
     """How many of each the live one came to: digests of nothing would be equal too."""
+    differing: tuple[str, ...] = ()
+    """Some rows of the live one that the twin has otherwise or not, and some of the twin's."""
 
     @property
     def equal(self) -> bool:
@@ -50,7 +54,8 @@ class Digests(Struct, frozen=True):
         if self.equal:
             return [f"derived tables equal to the byte, live, in the twin and replayed: {self.live[:16]} ({judged})"]
         return [
-            f"WRONG: derived tables differ: live {self.live[:16]}, twin {self.twin[:16]}, replayed {self.replayed[:16]} ({judged})"
+            f"WRONG: derived tables differ: live {self.live[:16]}, twin {self.twin[:16]}, replayed {self.replayed[:16]} ({judged})",
+            *(f"  {row}" for row in self.differing),
         ]
 
 
@@ -64,8 +69,18 @@ def compare(live: str, twin: str, now: float) -> Digests:
         _settle(other, as_of)
         verdicts: dict[str, int] = dict(one.execute("select verdict, count(*) from outcomes group by 1").fetchall())
         before, twins = replay.digest(one), replay.digest(other)
+        differing = _differing(one, other) if before != twins else ()
         replay.rebuild(one, as_of)
-        return Digests(before, twins, replay.digest(one), verdicts)
+        return Digests(before, twins, replay.digest(one), verdicts, differing)
+
+
+def _differing(one: psycopg.Connection, other: psycopg.Connection) -> tuple[str, ...]:
+    here, there = (
+        {f"{table}: {row}" for table, rows in rebuilding.contents(connection) for row in rows} for connection in (one, other)
+    )
+    return tuple(
+        [f"live {row[:SHOWN]}" for row in sorted(here - there)[:3]] + [f"twin {row[:SHOWN]}" for row in sorted(there - here)[:3]]
+    )
 
 
 def _settle(connection: psycopg.Connection, as_of: float) -> None:
