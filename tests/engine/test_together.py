@@ -36,7 +36,7 @@ def asked(seed: int) -> Asked:
 
 
 @bounded
-@given(st.lists(st.integers(0, 9999), min_size=1, max_size=60))
+@given(st.lists(st.integers(0, 9999), min_size=30, max_size=60))
 def test_a_chain_comes_to_the_same_bits_in_any_company(seeds: list[int]) -> None:
     chains = [made(seed) for seed in seeds]
     for one, told in zip(chains, smoothed(chains), strict=True):
