@@ -18,7 +18,7 @@ from msgspec import Struct
 from psycopg import Connection
 
 from bench import fleet
-from geofence import judge
+from geofence import Asked, judge_all
 from geofence.plan import Site
 from sitewatch import crew, replay
 from sitewatch.config import Log
@@ -145,8 +145,9 @@ def _read(connection: Connection) -> tuple[list[Case], Cost]:
 
 
 def _judge(cases: Sequence[Case]) -> None:
-    for case in cases:
-        judge(case.scene, case.observed, case.policy, NOW, case.outages)
+    """All of them, in the chunks of a replay."""
+    for n in range(0, len(cases), replay.CHUNK):
+        judge_all([Asked(case.scene, case.observed, case.policy, NOW, case.outages) for case in cases[n : n + replay.CHUNK]])
 
 
 def _contain(cases: Sequence[Case]) -> None:

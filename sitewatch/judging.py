@@ -11,7 +11,7 @@ import structlog
 from psycopg import Connection
 from shapely.errors import ShapelyError
 
-from geofence import judge, next_look, window
+from geofence import Asked, judge_all, next_look, window
 from sitewatch import exceptions, staying
 from sitewatch.memory import FRESH_S, Memory
 from store import alerts, changes, derived, device_states, haunts, journal, positions, touched, windows
@@ -29,6 +29,8 @@ FAILED_AGAIN_S = 3600.0
 """A visit that the engine cannot judge is tried again after this, or when anything about it changes."""
 NEAR_S = 7200.0
 """A visit this near to now may be the one that its worker's position names."""
+OURS = (ValueError, ArithmeticError, LookupError, ShapelyError)
+"""How a mistake in the engine, or in what it was given, shows."""
 
 log = structlog.get_logger()
 
@@ -87,19 +89,30 @@ def _queue_closing(connection: Connection, cases: Sequence[Case], now: float) ->
 
 
 def _judged(cases: Sequence[Case], due: Mapping[str, str], now: float) -> tuple[list[Judged], list[str]]:
-    judged, failed = [], []
-    for case in cases:
-        visit = case.scene.visit
-        try:
-            outcome = judge(case.scene, case.observed, case.policy, now, case.outages)
-            look_at = next_look(case.scene, outcome, case.policy, now)
-        except (ValueError, ArithmeticError, LookupError, ShapelyError):
+    """Those who could be judged, all at once, and those who could not."""
+    try:
+        return _together(cases, due, now), []
+    except OURS:
+        if len(cases) > 1:
             # A mistake of ours about one visit must not keep everybody else's from being judged.
-            log.exception("A visit could not be judged", visit=visit.id)
-            failed.append(visit.id)
-        else:
-            judged.append(Judged(visit=visit, outcome=outcome, look_at=look_at, why=due[visit.id]))
-    return judged, failed
+            each = [_judged([case], due, now) for case in cases]
+            return [item for judged, _ in each for item in judged], [visit for _, failed in each for visit in failed]
+        visit = cases[0].scene.visit.id
+        log.exception("A visit could not be judged", visit=visit)
+        return [], [visit]
+
+
+def _together(cases: Sequence[Case], due: Mapping[str, str], now: float) -> list[Judged]:
+    outcomes = judge_all([Asked(case.scene, case.observed, case.policy, now, case.outages) for case in cases])
+    return [
+        Judged(
+            visit=case.scene.visit,
+            outcome=outcome,
+            look_at=next_look(case.scene, outcome, case.policy, now),
+            why=due[case.scene.visit.id],
+        )
+        for case, outcome in zip(cases, outcomes, strict=True)
+    ]
 
 
 def follow(connection: Connection, bite: Bite, owners: Owners, now: float, memory: Memory | None = None) -> Changed:

@@ -160,15 +160,15 @@ def test_a_program_that_reads_the_log_is_woken(world: World) -> None:
 def test_a_visit_that_cannot_be_judged_stops_nobody_else(world: World) -> None:
     world.worker("anna"), world.worker("bert"), world.site(0), world.site(5000)
     world.visit("bad", "anna", "s0"), world.visit("good", "bert", "s5000")
-    honest = judging.judge
+    honest = judging.judge_all
 
-    def broken(scene, *rest):  # type: ignore[no-untyped-def]
-        if scene.visit.id == "bad":
+    def broken(asked):  # type: ignore[no-untyped-def]
+        if any(one.scene.visit.id == "bad" for one in asked):
             raise ValueError("a mistake of ours")
-        return honest(scene, *rest)
+        return honest(asked)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judging, "judge", broken)
+        patch.setattr(judging, "judge_all", broken)
         world.verify(LATER)
     assert world.rows("select visit from outcomes") == [("good",)]
     assert world.rows("select visit, extract(epoch from at)::float8 from due") == [("bad", LATER + judging.FAILED_AGAIN_S)]
