@@ -52,25 +52,25 @@ def client(url: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def asked(plain_postgres: postgres.Cluster) -> Iterator[httpx.Client]:
+def asked_database(plain_postgres: postgres.Cluster) -> Iterator[str]:
+    """The database behind `asked`."""
+    yield from fix_database._clone(plain_postgres)
+
+
+@pytest.fixture(scope="module")
+def asked(asked_database: str) -> Iterator[httpx.Client]:
     """One api for all tests of a module that only ask, or ask for what is refused; it knows the small world."""
-    for database in fix_database._clone(plain_postgres):
-        with psycopg.connect(database) as connection:
-            # From the future: these tests may take longer than a heartbeat stays fresh.
-            world.beat(connection, ago_s=-3600)
-        with serving(Settings(), database) as url, httpx.Client(base_url=url, timeout=10) as found:
-            for path, body in world.PLANS.items():
-                found.put(path, json=body)
-            yield found
+    with psycopg.connect(asked_database) as connection:
+        # From the future: these tests may take longer than a heartbeat stays fresh.
+        world.beat(connection, ago_s=-3600)
+    with serving(Settings(), asked_database) as url, httpx.Client(base_url=url, timeout=10) as found:
+        yield _plan(found)
 
 
 @pytest.fixture
 def planned(client: httpx.Client) -> httpx.Client:
     """A client of an api that knows one site, one worker, one lock and one visit."""
-    for path, body in world.PLANS.items():
-        answer = client.put(path, json=body)
-        assert answer.status_code == 201, answer.text
-    return client
+    return _plan(client)
 
 
 @pytest.fixture
@@ -78,6 +78,12 @@ def connection(database: str) -> Iterator[psycopg.Connection]:
     """The same database, behind the api's back."""
     with psycopg.connect(database, autocommit=True) as found:
         yield found
+
+
+def _plan(client: httpx.Client) -> httpx.Client:
+    answer = client.post("/v1/plans", json=world.BULK)
+    assert answer.status_code == 200, answer.text
+    return client
 
 
 Serve = Callable[[Settings], str]

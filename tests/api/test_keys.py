@@ -20,6 +20,7 @@ PHONE = "owntracks:wang.fang/phone"
 LOCATION = {"_type": "location", "tst": 1_795_312_700, "lon": 24.94, "lat": 60.17, "acc": 12}
 KEY = "p\u00e4ssw\u00f6rd of 1987"
 W1 = "/v1/workers/w-1"
+W9 = "/v1/workers/w-9"
 
 
 def sealed(key: str) -> bytes:
@@ -100,12 +101,12 @@ def test_a_key_that_somebody_else_had_left_behind_is_taken_away_too(client: http
         ({**world.WORKER, "owntracks_key": 7}, "string"),
     ],
 )
-def test_a_key_that_opens_nothing_is_refused(client: httpx.Client, body: dict[str, Any], mend: str) -> None:
-    answer = client.put(W1, json=body)
+def test_a_key_that_opens_nothing_is_refused(asked: httpx.Client, body: dict[str, Any], mend: str) -> None:
+    answer = asked.put(W9, json=body)
     assert (answer.status_code, mend in answer.json()["detail"]) == (422, True), answer.text
-    answer = client.post("/v1/plans", json={"workers": [{"id": "w-1", **body}]})
-    assert (answer.status_code, "(id 'w-1')" in answer.json()["detail"], mend in answer.json()["detail"]) == (422, True, True)
-    assert client.get(W1).status_code == 404
+    answer = asked.post("/v1/plans", json={"workers": [{"id": "w-9", **body}]})
+    assert (answer.status_code, "(id 'w-9')" in answer.json()["detail"], mend in answer.json()["detail"]) == (422, True, True)
+    assert asked.get(W9).status_code == 404
 
 
 def test_keys_come_in_bulk_with_everything_or_not_at_all(client: httpx.Client, connection: psycopg.Connection) -> None:

@@ -48,7 +48,7 @@ def test_metrics_show_what_the_other_programs_counted(planned: httpx.Client, con
         "# TYPE sitewatch_ingest_received_total counter",
         "# TYPE sitewatch_verify_lag_s gauge",
         "sitewatch_database_up 1.0",
-        'sitewatch_api_request_seconds_count{method="PUT",route="/v1/sites/{id}",status="201"} 1.0',
+        'sitewatch_api_request_seconds_count{method="POST",route="/v1/plans",status="200"} 1.0',
     ):
         assert line in lines, line
 

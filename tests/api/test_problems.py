@@ -7,6 +7,7 @@ import httpx
 import psycopg
 import pytest
 
+from api import database
 from api.settings import Settings
 from tests.api import world
 from tests.api.conftest import Serve
@@ -233,34 +234,34 @@ def test_an_address_that_is_a_pattern_is_refused(asked: httpx.Client, path: str,
     assert "name one" in problem(asked.put(f"/v1/{path}", json=body), 422)["detail"]
 
 
-def test_a_wrong_method_is_a_problem(client: httpx.Client) -> None:
-    assert "PATCH" in problem(client.patch("/v1/sites/s-1"), 405)["detail"]
+def test_a_wrong_method_is_a_problem(asked: httpx.Client) -> None:
+    assert "PATCH" in problem(asked.patch("/v1/sites/s-1"), 405)["detail"]
 
 
 @pytest.mark.parametrize("declared", [None, "text/plain", "application/x-www-form-urlencoded", "application/geo+json", "image/png"])
-def test_a_put_is_json_whatever_it_is_declared_as(client: httpx.Client, declared: str | None) -> None:
+def test_a_put_is_json_whatever_it_is_declared_as(asked: httpx.Client, declared: str | None) -> None:
     headers = {} if declared is None else {"content-type": declared}
-    assert client.put("/v1/sites/s-1", content=json.dumps(world.SITE), headers=headers).status_code == 201
-    problem(client.put("/v1/sites/s-1", content="name=Yard", headers=headers), 400)
+    assert asked.put("/v1/sites/s-1", content=json.dumps(world.SITE), headers=headers).status_code == 200
+    problem(asked.put("/v1/sites/s-1", content="name=Yard", headers=headers), 400)
 
 
 FOREIGN = {"origin": "https://elsewhere.example"}
 
 
 @pytest.mark.parametrize("path", ["/v1/plans", "/v1/alerts/no_show:v-1/acknowledge"])
-def test_a_post_that_a_foreign_page_can_send_unasked_is_refused(client: httpx.Client, path: str) -> None:
+def test_a_post_that_a_foreign_page_can_send_unasked_is_refused(asked: httpx.Client, path: str) -> None:
     for declared in (
         "text/plain",
         "Text/Plain; charset=utf-8",
         "multipart/form-data; boundary=x",
         "application/x-www-form-urlencoded",
     ):
-        assert "application/json" in problem(client.post(path, content="{}", headers={"content-type": declared}), 415)["detail"]
-    problem(client.post(path, content="{}", headers=FOREIGN), 415)
-    problem(client.post(path, content="{}", headers={"origin": "null"}), 415)
-    own = {"origin": str(client.base_url).rstrip("/")}
+        assert "application/json" in problem(asked.post(path, content="{}", headers={"content-type": declared}), 415)["detail"]
+    problem(asked.post(path, content="{}", headers=FOREIGN), 415)
+    problem(asked.post(path, content="{}", headers={"origin": "null"}), 415)
+    own = {"origin": str(asked.base_url).rstrip("/")}
     for headers in ({}, own, *({**FOREIGN, "content-type": declared} for declared in ("application/json", "application/geo+json"))):
-        assert client.post(path, content="{}", headers=headers).status_code == (200 if path == "/v1/plans" else 404)
+        assert asked.post(path, content="{}", headers=headers).status_code == (200 if path == "/v1/plans" else 404)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +309,12 @@ def test_without_the_key_nothing_is_answered_and_nothing_read(serve: Serve) -> N
         assert client.get("/v1/settings").json()["auth_required"] is True
 
 
-def test_a_database_that_is_away_is_a_problem_worth_a_retry(planned: httpx.Client, connection: psycopg.Connection) -> None:
+def test_a_database_that_is_away_is_a_problem_worth_a_retry(
+    serve: Serve, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Only waiting: how long is no matter here.
+    monkeypatch.setattr(database, "WAIT_S", 1.0)
+    planned = httpx.Client(base_url=serve(Settings()))
     name = connection.info.dbname
     with psycopg.connect(
         host=connection.info.host,

@@ -34,16 +34,16 @@ insert into sites (id, name, geometry, min_lon, min_lat, max_lon, max_lat)
 select 's-' || n, '', '{}', 0, 0, 0, 0 from generate_series(1, 500) n;
 insert into workers (id, name) select 'w-' || n, '' from generate_series(1, 200) n;
 insert into visits (id, worker, site, starts_at, ends_at)
-select 'v-' || n, 'w-' || (n % 200 + 1), 's-' || (n % 500 + 1), '2026-01-01Z'::timestamptz + n * interval '10 min',
-       '2026-01-01Z'::timestamptz + n * interval '10 min' + interval '1 h'
-from generate_series(1, 50000) n;
+select 'v-' || n, 'w-' || (n % 200 + 1), 's-' || (n % 500 + 1), '2026-01-01Z'::timestamptz + n * interval '25 min',
+       '2026-01-01Z'::timestamptz + n * interval '25 min' + interval '1 h'
+from generate_series(1, 20000) n;
 insert into outcomes (visit, worker, site, service, starts_at, ends_at, verdict, findings, monitored_s, expected_s, on_site_s,
                       outcome, revision)
 select id, worker, site, service, starts_at, ends_at, 'verified', '{}', 1, 1, 1, '{}', 1 from visits;
 insert into coverage (visit, worker, site, service, starts_at, monitored_s, expected_s, share)
 select id, worker, site, service, starts_at, 1, 1, 1 from visits;
 insert into fixes (source, at, identity, received_at, lon, lat)
-select 'w-' || (n % 200 + 1), '2026-01-01Z'::timestamptz + n * interval '2 min', n, now(), 0, 0 from generate_series(1, 100000) n;
+select 'w-' || (n % 200 + 1), '2026-01-01Z'::timestamptz + n * interval '5 min', n, now(), 0, 0 from generate_series(1, 40000) n;
 insert into checks (source, at, identity, received_at, kind, method)
 select source, at, identity, received_at, 'in', 'app' from fixes where identity % 2 = 0;
 insert into statuses (source, at, identity, received_at, state)
@@ -96,7 +96,7 @@ POLLED: dict[str, Query] = {
     "coverage in total": lambda c: figures.coverage_total(c, START, START + timedelta(days=7), 0.95),
     "alerts": lambda c: figures.alerts(c, figures.AlertFilter(), None, 501),
     "open alerts": lambda c: figures.alerts(c, figures.AlertFilter(open=True), None, 51),
-    "changes": lambda c: figures.changes(c, 49_000, 500),
+    "changes": lambda c: figures.changes(c, 19_000, 500),
     "changes kept": figures.changes_kept,
 }
 

@@ -61,18 +61,20 @@ def test_every_millisecond_reads_as_it_was_sent() -> None:
     assert rfc3339_epoch(almost.timestamp()) == rfc3339(almost) == "2026-11-20T08:00:00.000Z"
 
 
-@pytest.fixture
-def many(planned: httpx.Client, connection: psycopg.Connection) -> httpx.Client:
+@pytest.fixture(scope="module")
+def many(asked: httpx.Client, asked_database: str) -> httpx.Client:
     """Nine more visits, an hour apart, every third one verified and one contradicted; two workers take turns."""
-    planned.put("/v1/workers/w-2", json={})
+    visits = []
     for number in range(2, 11):
         start = STARTS_AT + timedelta(hours=number)
         times = {"starts_at": start.isoformat(), "ends_at": (start + timedelta(hours=1)).isoformat()}
-        planned.put(f"/v1/visits/v-{number:02}", json={**world.VISIT, **times, "worker": f"w-{1 + number % 2}"})
-        if number % 3 == 0:
-            world.judge(connection, f"v-{number:02}", world.outcome())
-    world.judge(connection, "v-10", world.outcome("contradicted", coverage=0.5, monitored_s=1800.0, expected_s=3600.0))
-    return planned
+        visits.append({"id": f"v-{number:02}", **world.VISIT, **times, "worker": f"w-{1 + number % 2}"})
+    assert asked.post("/v1/plans", json={"workers": [{"id": "w-2"}], "visits": visits}).status_code == 200
+    with psycopg.connect(asked_database) as connection:
+        for visit in ("v-03", "v-06", "v-09"):
+            world.judge(connection, visit, world.outcome())
+        world.judge(connection, "v-10", world.outcome("contradicted", coverage=0.5, monitored_s=1800.0, expected_s=3600.0))
+    return asked
 
 
 @pytest.mark.parametrize(
@@ -261,6 +263,7 @@ def test_coverage_adds_seconds_and_counts_visits(many: httpx.Client) -> None:
 
 def test_coverage_counts_days_where_the_site_is(many: httpx.Client) -> None:
     span = "from=2026-11-20T00:00:00Z&to=2026-11-22T00:00:00Z"
+    # Nothing that another test asks is about days.
     many.put("/v1/sites/s-1", json={**world.SITE, "properties": {**world.SITE["properties"], "timezone": "Asia/Tokyo"}})
     found = many.get(f"/v1/coverage?{span}").json()
     assert [(item["day"], item["visits"]) for item in found["items"]] == [("2026-11-20", 2), ("2026-11-21", 2)]

@@ -15,8 +15,14 @@ ROWS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def stored(connection: psycopg.Connection) -> None:
+@pytest.fixture(scope="module")
+def client(asked: httpx.Client, asked_database: str) -> httpx.Client:
+    with psycopg.connect(asked_database) as connection:
+        _store(connection)
+    return asked
+
+
+def _store(connection: psycopg.Connection) -> None:
     for worker, start_at, *what in ROWS:
         connection.execute(
             """

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from tests.dashboard.fake_desk import Desk, Fleet
 
@@ -18,6 +18,7 @@ FLAGS = [
 ]
 
 OpenPage = Callable[..., Page]
+Profile = Callable[[str, str], BrowserContext]
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +38,39 @@ def desk() -> Iterator[Desk]:
     desk.shutdown()
 
 
+@pytest.fixture(scope="module")
+def profile(browser: Browser) -> Iterator[Profile]:
+    """The profile of a reader with this language and theme. One a module, because a new one costs more than all of a page: what a
+    page remembers is its server's, and every desk has a port of its own."""
+    known: dict[tuple[str, str], BrowserContext] = {}
+
+    def find(language: str, theme: str) -> BrowserContext:
+        if (language, theme) not in known:
+            known[language, theme] = browser.new_context(
+                viewport={"width": 1280, "height": 800},
+                locale=language,
+                color_scheme=theme,  # type: ignore[arg-type]
+            )
+        return known[language, theme]
+
+    yield find
+    for context in known.values():
+        context.close()
+
+
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[OpenPage]:
+def open_page(profile: Profile) -> Iterator[OpenPage]:
     """`open_page(url, language="zh-CN", theme="dark")`: a page that, at the end, must not have logged an error."""
     complaints: list[str] = []
-    contexts = []
+    pages: list[Page] = []
 
     def listen(message: ConsoleMessage) -> None:
         if message.type == "error":
             complaints.append(f"{message.text} ({message.location.get('url')})")
 
     def open_one(url: str, *, language: str = "en-GB", theme: str = "light", expected: str | None = None) -> Page:
-        context = browser.new_context(viewport={"width": 1280, "height": 800}, locale=language, color_scheme=theme)  # type: ignore[arg-type]
-        contexts.append(context)
-        page = context.new_page()
+        page = profile(language, theme).new_page()
+        pages.append(page)
         page.set_default_timeout(15_000)
         if expected is None:
             page.on("console", listen)
@@ -59,6 +79,6 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         return page
 
     yield open_one
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert complaints == []

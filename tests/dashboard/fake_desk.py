@@ -316,6 +316,10 @@ class Fleet:
         self.events.append((len(self.events) + 1, kind, data))
 
 
+STOP_S = 0.02
+"""How often it looks whether it should stop: every test waits for that."""
+
+
 class Desk(ThreadingHTTPServer):
     """The server; `key` is wanted when it is set, `silent` streams say nothing more."""
 
@@ -327,7 +331,7 @@ class Desk(ThreadingHTTPServer):
         self.key = key
         self.cuts = 0
         self.resumed: list[str | None] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=[STOP_S], daemon=True).start()
 
     @property
     def url(self) -> str:

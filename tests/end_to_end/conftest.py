@@ -1,5 +1,5 @@
 """The page's fixtures serve here too, against the real house."""
 
-from tests.dashboard.conftest import browser, open_page
+from tests.dashboard.conftest import browser, open_page, profile
 
-__all__ = ["browser", "open_page"]
+__all__ = ["browser", "open_page", "profile"]
