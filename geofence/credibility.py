@@ -189,22 +189,32 @@ def _long_runs(at: Floats, joined: Bools, fixes_min: int, span_s: float) -> Bool
 
 
 def _runs(joined: Bools) -> list[slice]:
-    """The fixes of each run of joined steps."""
-    edges = np.flatnonzero(np.diff(joined, prepend=False, append=False)).tolist()
-    return [slice(first, end + 1) for first, end in zip(edges[::2], edges[1::2], strict=True)]
+    """The fixes of each run of joined steps, if there are `SAME_FIXES` of them."""
+    edges = np.flatnonzero(np.diff(joined, prepend=False, append=False))
+    first, end = edges[::2], edges[1::2] + 1
+    long = end - first >= SAME_FIXES
+    return [slice(*run) for run in zip(first[long].tolist(), end[long].tolist(), strict=True)]
 
 
 def _stale(fixes: Fixes, own: Ints, step: Floats) -> Bools:
     """Fixes that jump back to an earlier one of their phone and equal it in every number: the phone's cache, and not a receiver."""
     stale = np.zeros(len(own), dtype=bool)
     back = np.flatnonzero(step > REPEAT_M) + 1
+    columns = (fixes.lon[own], fixes.lat[own], fixes.accuracy_m[own], fixes.altitude_m[own])
+    back = back[~np.isnan(columns[2][back]) & ~np.isnan(columns[3][back])]
     if not len(back):
         return stale
-    numbers = np.column_stack((fixes.lon[own], fixes.lat[own], fixes.accuracy_m[own], fixes.altitude_m[own]))
-    for i in back[~np.isnan(numbers[back]).any(axis=1)].tolist():
-        if not stale[i] and (numbers[:i] == numbers[i]).all(axis=1).any():
-            other = (numbers[i:] != numbers[i]).any(axis=1)
-            stale[i : i + int(np.argmax(other)) if other.any() else len(own)] = True
+    alike = np.flatnonzero(np.isin(columns[0], columns[0][back]))
+    first: dict[tuple[float, ...], int] = {}
+    for row, numbers in zip(alike.tolist(), zip(*(column[alike].tolist() for column in columns), strict=True), strict=True):
+        first.setdefault(numbers, row)
+    others = np.flatnonzero(np.logical_or.reduce([np.diff(column) != 0.0 for column in columns])) + 1
+    ends = np.append(others, len(own))[np.searchsorted(others, back, side="right")]
+    for begin, end, numbers in zip(
+        back.tolist(), ends.tolist(), zip(*(column[back].tolist() for column in columns), strict=True), strict=True
+    ):
+        if first[numbers] < begin:
+            stale[begin:end] = True
     return stale
 
 
@@ -215,10 +225,12 @@ def _behind(at: Floats, received_at: Floats) -> Bools:
     if not (late > CLOCK_BEHIND_S).any():
         return found
     order = np.lexsort((at, received_at))
-    breaks = np.flatnonzero(np.abs(np.diff(late[order])) > CLOCK_JITTER_S) + 1
-    for run in np.split(order, breaks):
-        span = float(received_at[run[-1]] - received_at[run[0]])
-        if span < CLOCK_STEADY_S or float(np.ptp(late[run])) > 2.0 * CLOCK_JITTER_S:
+    breaks = np.flatnonzero(np.abs(np.diff(late[order])) > CLOCK_JITTER_S)
+    first, last = np.append(0, breaks + 1), np.append(breaks, len(order) - 1)
+    long = received_at[order[last]] - received_at[order[first]] >= CLOCK_STEADY_S
+    for begin, end in zip(first[long].tolist(), last[long].tolist(), strict=True):
+        run = order[begin : end + 1]
+        if float(np.ptp(late[run])) > 2.0 * CLOCK_JITTER_S:
             continue
         interval = float(np.median(np.diff(received_at[run])))
         if late[run].min() > max(CLOCK_BEHIND_S, CLOCK_INTERVALS * interval):
@@ -228,11 +240,14 @@ def _behind(at: Floats, received_at: Floats) -> Bools:
 
 def _flag_datum(mask: Ints, fixes: Fixes, own: Ints, place: Expected, plan: Sequence[Expected], policy: Policy) -> None:
     """Flags a phone that was at a planned site in planned time, if its datum was confused, and not otherwise."""
-    use = own[(fixes.at[own] >= place.starts_at) & (fixes.at[own] < place.ends_at)]
-    if len(use) < 3 or np.ptp(fixes.at[use]) < DATUM_STAY_S:
-        return
     plane = plane_of(place.site)
-    shifts = _near_by(fixes, use, place.site, plane, datum.mistakes(plane.lon, plane.lat))
+    mistakes = datum.mistakes(plane.lon, plane.lat)
+    if not mistakes:
+        return
+    use = _during(fixes, own, place)
+    if len(use) < 3 or fixes.at[use[-1]] - fixes.at[use[0]] < DATUM_STAY_S:
+        return
+    shifts = _near_by(fixes, use, place.site, plane, mistakes)
     if not shifts:
         return
     here = _at(fixes, use, place.site, plane, (0.0, 0.0), policy)
@@ -243,19 +258,22 @@ def _flag_datum(mask: Ints, fixes: Fixes, own: Ints, place: Expected, plan: Sequ
         if here.mean() >= DATUM_AS_IT_IS:
             mask[use[there]] |= DATUM
             continue
-        elsewhere = np.ones(len(own), dtype=bool)
+        confused = np.ones(len(own), dtype=bool)
         for other in plan:
-            inside = (fixes.at[own] >= other.starts_at) & (fixes.at[own] < other.ends_at)
-            rows = own[inside]
+            rows = _during(fixes, own, other)
             if len(rows) and _at(fixes, rows, other.site, plane_of(other.site), (0.0, 0.0), policy).mean() >= DATUM_AS_IT_IS:
-                elsewhere &= ~inside
-        mask[own[elsewhere]] |= DATUM
+                confused[np.searchsorted(own, rows)] = False
+        mask[own[confused]] |= DATUM
+
+
+def _during(fixes: Fixes, own: Ints, place: Expected) -> Ints:
+    """Those of a phone's fixes that were made while she was expected at a place."""
+    first, end = np.searchsorted(fixes.at[own], (place.starts_at, place.ends_at)).tolist()
+    return own[first:end]
 
 
 def _near_by(fixes: Fixes, rows: Ints, site: Site, plane: Plane, shifts: Sequence[datum.Shift]) -> list[datum.Shift]:
     """Those of the shifts by which any of the fixes would come into the box around a site: nearly always none."""
-    if not shifts:
-        return []
     west, south, east, north = fence_of(site, plane).box
     off = np.array([(shift.lon, shift.lat) for shift in shifts])
     x, y = plane.east_north(fixes.lon[rows] - off[:, :1], fixes.lat[rows] - off[:, 1:])

@@ -14,10 +14,14 @@ on her way; and left it in another. Or the two are one step there and back again
 alone may be a fault of a receiver, or of a clock. A place that was leapt to and from goes, however honest it looks otherwise: so
 does who switches to a made-up position for the time of a visit.
 
+And stays that begin or end between two fixes, a good way off (`_made_up`). Such a stay goes if the step is one that nobody makes
+from standing to standing, while the phone was reporting all along; or if all its fixes claim the very same radius, to the last
+digit, and the other fixes of that phone do not. Sparse phones show no way either: without one of the two, nothing is said.
+
 A track that jumps more than `STRETCHES_MAX` times is no track: none of its brief stretches is believed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -32,6 +36,9 @@ LEAP_M = 100.0
 LEAP_MPS = 8.0
 """From door to door nobody gets further than this, and this for every second: a bicycle at full speed, a car that must be unlocked,
 started and parked."""
+LEAP_DOOR_S = 60.0
+RIDE_MPS = 14.0
+"""So much of a longer step goes for the doors of a car, and the rest is a ride through a town without lights."""
 LEAP_HASTE = 1.5
 LEAP_STEPS = 3
 """On the road she gets as far as her haste of a few steps before says, and half as much again: who arrives slows down."""
@@ -41,8 +48,22 @@ MIRROR_MPS = 5.0
 position that is switched on and off]."""
 LEAP_S = 300.0
 """In a longer step there is time for a fast road."""
+SPRING_M = 150.0
+SPRING_MPS = 20.0
+SPRING_S = 120.0
+"""Within two minutes, from where she reported all along to where she then stands: no ride begins, is made and ends at 72 km/h."""
+STAY_S, STAY_FIXES = 600.0, 3
+"""What is shorter, or has fewer fixes, is no stay that proves anything."""
+RADIUS_MAX_M = 20.0
+"""Above it, a radius is that of Wi-Fi or cells, and phones repeat those."""
+RADIUS_CHANCE = 1e-3
+"""By chance a phone names one radius for so long no oftener than this, as its other fixes have it."""
+WHOLE_CHANCE = 0.3
+"""Of two radii in whole metres so many are the same, of one indoors."""
 STILL_M = 60.0
 """A step shorter than this and than its errors is that of somebody who stands still."""
+STRAYS_MAX, STRAYS_S = 3, 120.0
+"""So many fixes in a row, and for so long, are astray before a receiver finds back."""
 FAULTS_MAX = 4
 """So many brief stretches in a row may be faults that have nothing to do with each other."""
 STRETCHES_MAX = 60
@@ -57,13 +78,39 @@ def teleported(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, poli
     error = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m) * (2.0 / RAYLEIGH_68)
     step, took, blur = np.hypot(np.diff(east), np.diff(north)), np.diff(at), error[:-1] + error[1:]
     jumps = np.flatnonzero(step - blur > policy.teleport_mps * (took + 1.0))
-    faults = _impossible(jumps, at, east, north, error, policy) if len(jumps) else np.zeros(len(at), dtype=bool)
-    return faults | _leapt(step, took, blur, east, north, faults)
+    nobody = np.zeros(len(at), dtype=bool)
+    faults, doubted = _impossible(jumps, at, east, north, error, policy) if len(jumps) else (nobody, nobody)
+    told = faults | doubted
+    if not (step - blur > LEAP_M).any():
+        return told
+    own = np.flatnonzero(~_strays(at, east, north, step, blur))
+    leapt = _leapt(at[own], east[own], north[own], error[own], told[own])
+    told[own] |= leapt
+    # Who is vague for a while is nowhere in it, and comes back from nowhere. What is only doubted was nevertheless sprung to.
+    own = own[~(leapt | faults[own] | (accuracy_m[own] > policy.accuracy_max_m))]
+    if len(own) > STAY_FIXES:
+        told[own] |= _made_up(at[own], east[own], north[own], accuracy_m[own], error[own])
+    return told
 
 
-def _leapt(step: Floats, took: Floats, blur: Floats, east: Floats, north: Floats, faults: Bools) -> Bools:
+def _strays(at: Floats, east: Floats, north: Floats, step: Floats, blur: Floats) -> Bools:
+    """Fixes that go off and come back, one alone or a few within moments: nobody leaps by them, and nobody made them up."""
+    stray = np.zeros(len(at), dtype=bool)
+    far = step - blur > LEAP_M
+    for count in range(1, STRAYS_MAX + 1):
+        gone = np.flatnonzero(far[: len(far) - count] & far[count:])
+        back = gone + count + 1
+        home = np.hypot(east[back] - east[gone], north[back] - north[gone]) <= np.minimum(blur[gone] + blur[back - 1], STILL_M)
+        brief = (at[back] - at[gone] <= STRAYS_S) | (count == 1)
+        for first in gone[home & brief].tolist():
+            stray[first + 1 : first + 1 + count] = True
+    return stray
+
+
+def _leapt(at: Floats, east: Floats, north: Floats, error: Floats, faults: Bools) -> Bools:
     """The places that were leapt to and from: she stands there behind one step that nobody could have made, and before another."""
-    told = np.zeros(len(step) + 1, dtype=bool)
+    told = np.zeros(len(at), dtype=bool)
+    step, took, blur = np.hypot(np.diff(east), np.diff(north)), np.diff(at), error[:-1] + error[1:]
     far = np.flatnonzero((step - blur > MIRROR_M) & (step - blur > MIRROR_MPS * took) & (took <= LEAP_S))
     if len(far) < 2:
         return told
@@ -73,7 +120,9 @@ def _leapt(step: Floats, took: Floats, blur: Floats, east: Floats, north: Floats
     def leap(k: int, before: slice) -> bool:
         """Whether she went no such way in the time, as fast as she was on the way before it (or behind it)."""
         usual = LEAP_HASTE * float(pace[before].max(initial=0.0))
-        return bool(step[k] - blur[k] > LEAP_M + max(LEAP_MPS, usual) * took[k])
+        ride_s = max(float(took[k]) - LEAP_DOOR_S, 0.0)
+        far_m = LEAP_M + max(LEAP_MPS, usual) * float(took[k]) + max(RIDE_MPS - max(LEAP_MPS, usual), 0.0) * ride_s
+        return bool(step[k] - blur[k] > far_m)
 
     def mirrored(one: int, two: int) -> bool:
         """Whether one step is the other back again, and neither is one of many on a way."""
@@ -81,7 +130,8 @@ def _leapt(step: Floats, took: Floats, blur: Floats, east: Floats, north: Floats
         longest = max(float(step[one]), float(step[two]))
         around = np.concatenate((step[max(one - LEAP_STEPS, 0) : one], step[two + 1 : two + 1 + LEAP_STEPS]))
         alone = len(around) > 0 and min(float(step[one]), float(step[two])) >= 3.0 * float(np.median(around))
-        return alone and apart <= max(TRAVEL_M, 0.3 * longest)
+        brief = max(float(took[one]), float(took[two])) <= SPRING_S
+        return brief and alone and apart <= max(TRAVEL_M, 0.3 * longest)
 
     for one, two in pairwise(far.tolist()):
         inside = slice(one + 1, two + 1)
@@ -96,8 +146,76 @@ def _leapt(step: Floats, took: Floats, blur: Floats, east: Floats, north: Floats
     return told
 
 
-def _impossible(jumps: Ints, at: Floats, east: Floats, north: Floats, error: Floats, policy: Policy) -> Bools:
-    """Of the stretches between impossible steps, those that are not to be believed."""
+def _made_up(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, error: Floats) -> Bools:
+    """Stays without a way to them that were sprung to or from, or whose fixes all claim one radius."""
+    told = np.zeros(len(at), dtype=bool)
+    far = np.hypot(np.diff(east), np.diff(north)) - error[:-1] - error[1:]
+    if not (far > LEAP_M).any():
+        return told
+
+    def stays(first: int, last: int) -> bool:
+        inside = slice(first, last + 1)
+        long = last - first + 1 >= STAY_FIXES and at[last] - at[first] >= STAY_S
+        return bool(long and max(np.ptp(east[inside]), np.ptp(north[inside])) < TRAVEL_M)
+
+    for find in (_sprung, _of_one_radius):
+        for first, last in find(at, accuracy_m, east, north, far):
+            if stays(first, last):
+                told[first : last + 1] = True
+    return told
+
+
+def _sprung(at: Floats, _: Floats, east: Floats, north: Floats, far: Floats) -> Iterator[Stretch]:
+    """Stretches without a far step that begin with a spring from where the phone reported all along, unless it came back by it;
+    or that end with one, and nobody saw her come.
+    """
+    took = np.diff(at)
+    springs = (far > SPRING_M + SPRING_MPS * took) & (took <= SPRING_S)
+    edges = np.flatnonzero(far > LEAP_M) if springs.any() else np.zeros(0, dtype=np.int64)
+
+    def sprung(step: int, around: Floats) -> bool:
+        return 0 <= step < len(took) and bool(springs[step]) and len(around) == LEAP_STEPS and float(around.max()) <= SPRING_S
+
+    left = -1
+    for first, last in _between(edges, len(at)):
+        into = sprung(first - 1, took[max(first - 1 - LEAP_STEPS, 0) : max(first - 1, 0)])
+        out_of = sprung(last, took[last + 1 : last + 1 + LEAP_STEPS])
+        back = into and left >= 0 and float(np.hypot(east[first] - east[left], north[first] - north[left])) < TRAVEL_M
+        seen_to_come = back or (first > 0 and took[first - 1] <= LEAP_S)
+        if (into and not back) or (out_of and not seen_to_come):
+            yield first, last
+        left = first - 1 if into and not back else -1
+
+
+def _of_one_radius(_: Floats, accuracy_m: Floats, __: Floats, ___: Floats, far: Floats) -> Iterator[Stretch]:
+    """Stays that claim one radius and were come to and left in a step, one of them a far one, by a phone that has no such habit:
+    neither of this radius, the best that it can under an open sky, nor of repeating any, nor of whole numbers.
+    """
+    same = np.diff(accuracy_m) == 0.0
+    fixes, repeats = len(accuracy_m), int(np.count_nonzero(same))
+    least = WHOLE_CHANCE if (accuracy_m == np.round(accuracy_m)).all() else 0.0
+    for first, last in _between(np.flatnonzero(~same | (far > LEAP_M)), fixes):
+        count = last - first + 1
+        if count < STAY_FIXES or not accuracy_m[first] < RADIUS_MAX_M:
+            continue
+        edges = [far[step] for step in (first - 1, last) if 0 <= step < len(far)]
+        if min(edges, default=0.0) <= 0.0 or max(edges) <= LEAP_M:
+            continue
+        named = int(np.count_nonzero(accuracy_m == accuracy_m[first])) - count
+        if named >= 2 and accuracy_m[first] == accuracy_m.min():
+            continue
+        chance = max((named + 1.0) / (fixes - count + 2.0), (repeats - count + 2.0) / (fixes - count + 2.0), least)
+        if chance ** (count - 1) <= RADIUS_CHANCE:
+            yield first, last
+
+
+def _between(edges: Ints, fixes: int) -> Iterator[Stretch]:
+    """The stretches that such steps cut a track into."""
+    yield from zip([0, *(edges + 1).tolist()], [*edges.tolist(), fixes - 1], strict=True)
+
+
+def _impossible(jumps: Ints, at: Floats, east: Floats, north: Floats, error: Floats, policy: Policy) -> tuple[Bools, Bools]:
+    """Of the stretches between impossible steps, those that are faults, and those of which nobody knows which was true."""
     told = np.zeros(len(at), dtype=bool)
     first, last = [0, *(jumps + 1).tolist()], [*jumps.tolist(), len(at) - 1]
     stretches: list[Stretch] = list(zip(first, last, strict=True))
@@ -119,7 +237,7 @@ def _impossible(jumps: Ints, at: Floats, east: Floats, north: Floats, error: Flo
         for stretch in stretches:
             if brief(stretch):
                 flag(stretch)
-        return told
+        return told, np.zeros(len(at), dtype=bool)
     while (found := _fault(stretches, fits, brief)) is not None:
         begin, end = found
         for stretch in stretches[begin:end]:
@@ -128,9 +246,13 @@ def _impossible(jumps: Ints, at: Floats, east: Floats, north: Floats, error: Flo
     for edge in (0, -1):
         if len(stretches) > 1 and brief(stretches[edge]):
             flag(stretches.pop(edge))
-    for stretch in _contradicting(stretches, fits, east, north, told):
-        flag(stretch)
-    return told
+    doubted = np.zeros(len(at), dtype=bool)
+    for stretch, fault in _contradicting(stretches, fits, east, north, told):
+        if fault:
+            flag(stretch)
+        else:
+            doubted[stretch[0] : stretch[1] + 1] = True
+    return told, doubted & ~told
 
 
 def _fault(
@@ -152,8 +274,8 @@ def _fault(
 
 def _contradicting(
     stretches: list[Stretch], fits: Callable[[Stretch, Stretch], bool], east: Floats, north: Floats, told: Bools
-) -> list[Stretch]:
-    """Of long stretches, those that are not to be believed."""
+) -> list[tuple[Stretch, bool]]:
+    """Of long stretches, those that are not to be believed, and whether what is around them fits without them."""
 
     def fit(a: int, b: int) -> bool:
         """A stretch that does not exist fits everything."""
@@ -167,5 +289,5 @@ def _contradicting(
         between = not fit(k - 1, k) and not fit(k, k + 1)
         travelled = max(float(np.ptp(east[rows])), float(np.ptp(north[rows]))) >= TRAVEL_M
         if between or ((before or after) and not travelled):
-            found.append((first, last))
+            found.append(((first, last), 0 < k < len(stretches) - 1 and fits(stretches[k - 1], stretches[k + 1])))
     return found

@@ -1,0 +1,102 @@
+"""Stays that were made up: sprung to, or of one radius, and what honest phones do that looks like it."""
+
+import numpy as np
+import pytest
+
+from geofence.evidence import Bools, Floats
+from geofence.policy import Policy
+from geofence.teleport import teleported
+from tests.engine.worlds import errors
+
+POLICY = Policy()
+CAME, WENT = 3600.0, 7200.0
+
+
+def visit(every_s: float, away_m: float = 800.0, came_mps: float = 1.3, gone_mps: float = 1.3) -> tuple[Floats, Floats]:
+    """Times, and metres to the east of a home to which she goes, and from which she leaves, at these speeds."""
+    at = np.arange(0.0, 10_800.0, every_s)
+    east = np.minimum(np.maximum(CAME - at, 0.0) * came_mps + np.maximum(at - WENT, 0.0) * gone_mps, away_m)
+    return at, east
+
+
+def flagged(at: Floats, east: Floats, radius: Floats | float, seed: int = 1) -> Bools:
+    rng = np.random.default_rng(seed)
+    radii = np.array(np.broadcast_to(radius, len(at)), dtype=np.float64)
+    return teleported(at, east + errors(rng, at, 5.0), errors(rng, at, 5.0), radii, POLICY)
+
+
+def varied(at: Floats, seed: int = 2) -> Floats:
+    """Radii as a phone measures them."""
+    return np.round(8.0 * np.random.default_rng(seed).lognormal(0.0, 0.3, len(at)), 1)
+
+
+def there(at: Floats) -> Bools:
+    return (at >= CAME) & (at <= WENT)
+
+
+@pytest.mark.parametrize("every_s", [10.0, 30.0, 60.0])
+def test_a_stay_that_was_sprung_to_is_made_up_although_nobody_saw_her_leave(every_s: float) -> None:
+    at, east = visit(every_s, away_m=2500.0, came_mps=1e9)
+    seen = (at <= WENT) | (at >= WENT + 1500.0)
+    told = flagged(at[seen], east[seen], 8.0)
+    assert told[there(at)[seen]].all()
+    assert not told[at[seen] > WENT].any()
+
+
+@pytest.mark.parametrize("every_s", [10.0, 30.0, 60.0])
+def test_a_stay_that_was_sprung_from_is_made_up_if_nobody_saw_her_come(every_s: float) -> None:
+    at, east = visit(every_s, away_m=2500.0, gone_mps=1e9)
+    seen = (at < CAME - 2400.0) | (at >= CAME)
+    assert flagged(at[seen], np.where(at < CAME, 2500.0, east)[seen], 8.0)[there(at)[seen]].all()
+
+
+def test_who_was_seen_to_come_is_not_doubted_because_her_phone_is_wrong_afterwards() -> None:
+    at, east = visit(60.0, away_m=2500.0, gone_mps=1e9)
+    assert not flagged(at, east, 8.0)[there(at)].any()
+
+
+def test_a_phone_that_wakes_up_elsewhere_has_sprung_nowhere() -> None:
+    """It slept on the way, and its first answer was the last one that it remembered."""
+    at, east = visit(60.0, away_m=2500.0, came_mps=1e9)
+    seen = (at < CAME - 1800.0) | (at >= CAME - 60.0)
+    assert not flagged(at[seen], east[seen], 8.0)[there(at)[seen]].any()
+
+
+@pytest.mark.parametrize("every_s", [10.0, 60.0, 300.0])
+@pytest.mark.parametrize("mps", [1.3, 4.2, 9.0, 14.0])
+def test_who_walks_rides_or_drives_to_the_door_is_believed(every_s: float, mps: float) -> None:
+    at, east = visit(every_s, away_m=3000.0, came_mps=mps, gone_mps=mps)
+    assert not flagged(at, east, varied(at)).any()
+    assert not flagged(at, east, 8.0).any()
+
+
+@pytest.mark.parametrize("every_s", [60.0, 300.0])
+def test_a_stay_of_one_radius_is_made_up_if_the_phone_has_no_such_habit(every_s: float) -> None:
+    at, east = visit(every_s, came_mps=4.2, gone_mps=4.2)
+    made = there(at)
+    assert not flagged(at, east, varied(at)).any()
+    assert flagged(at, east, np.where(made, 8.0, varied(at))).tolist() == made.tolist()
+
+
+def test_one_radius_indoors_is_no_reproach() -> None:
+    """Wi-Fi's is; so is that of who was seen at the home, with other ones, before it began; and of a phone that has a few."""
+    at, east = visit(60.0)
+    assert not flagged(at, east, np.where(there(at), 35.0, varied(at))).any(), "Wi-Fi"
+    assert not flagged(at, east, np.where(there(at), 8.0, varied(at))).any(), "she was at the door before"
+    at, east = visit(300.0, came_mps=4.2, gone_mps=4.2)
+    assert not flagged(at, east, np.where(there(at), 8.0, 5.0)).any(), "5 m on the way, 8 m indoors"
+
+
+def test_three_fixes_of_one_radius_are_a_coincidence() -> None:
+    at, east = visit(1500.0, came_mps=4.2, gone_mps=4.2)
+    assert 2 <= there(at).sum() <= 3
+    assert not flagged(at, east, np.where(there(at), 8.0, varied(at))).any()
+
+
+@pytest.mark.parametrize("every_s", [10.0, 60.0, 300.0])
+@pytest.mark.parametrize("off_m", [150.0, 350.0, 500.0, 2000.0])
+def test_fixes_that_go_astray_cost_no_honest_one(every_s: float, off_m: float) -> None:
+    at, east = visit(every_s)
+    stray = np.flatnonzero(there(at))[2::5][:4]
+    told = flagged(at, east + np.where(np.isin(np.arange(len(at)), stray), off_m, 0.0), 8.0)
+    assert not np.delete(told, stray).any()
