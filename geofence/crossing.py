@@ -1,16 +1,18 @@
 """Crossing: when the fence was crossed, as the posterior of one moment T, given the positions around it.
 
 The chain of `presence` says that she came, and about when; it weighs each fix alone and does not know that people travel. Here one
-arrival is looked at as a change-point; a departure is an arrival with time turned round. The way in is one of a few `WAYS`: at a
-speed v straight from afar, or at v only from a turn that lies D outside the fence, with any way, or a wait, before it. Expected is
+arrival is looked at as a change-point; a departure is an arrival with time turned round. The way in is one of a few: at a speed v
+straight from afar, or at v only from a turn that lies D outside the fence, with any way, or a wait, before it. Expected is
 
-    before T    a signed distance of v (T - t) up to D; beyond it anything from D up to what a street's speed allows
+    before T    a signed distance of v (T - t), straight to a share of it; beyond the turn anything from D up to what a speed allows
+                that she had anywhere near, or, where nobody saw her for long, that of a car
     after T     -v (t - T) until she is as deep as she stayed; from then on, to be where the fixes of the stay were
 
 Residuals z, in standard deviations, are correlated: a fix dt after another tells u = (z - r z') / √(1 - r²) that the other did not,
-with r = (L - dt) / (L + dt), where L is for how long an error lasts. Each u has a Student distribution, for phones err grossly. T
-has a flat prior; ways have the given ones and are summed out. What stays unmodelled is alike for fixes close together: those within
-`correlation_s` count for their share, and all of it is tempered. Checks and credentials count on the side of T on which they lie.
+with r = (L - dt) / (L + dt), where L is for how long an error lasts; but the first inside tells all of its own, for walls bend what
+comes in another way than a street does. Each u has a Student distribution, for phones err grossly. T has a flat prior; ways have
+the given ones and are summed out. What stays unmodelled is alike for fixes close together: those within `correlation_s` count for
+their share, and all of it is tempered. Checks and credentials count on the side of T on which they lie.
 
 How deep she stayed, how widely her positions scatter there and for how long their errors last come from the fixes of the stay
 itself, drawn towards what is usual where they are few: phones lie both ways about their radius.
@@ -34,23 +36,22 @@ LEVELS = np.array([0.0, 0.01, 0.03, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0
 """Where the distribution function is kept."""
 NORMAL = np.array([-2.8, -2.33, -1.88, -1.645, -1.28, -0.84, -0.385, 0.0, 0.385, 0.84, 1.28, 1.645, 1.88, 2.33, 2.8])
 """The points of a normal distribution at these levels; at the first and last, where it has next to nothing left."""
-STRAIGHT_M = 1e6
-WAYS = np.array(
-    [
-        *((speed, STRAIGHT_M) for speed in (0.8, 1.35, 2.3, 4.2, 8.0)),
-        *((speed, 8.0) for speed in (0.7, 1.2, 2.5)),
-        *((speed, 25.0) for speed in (0.9, 1.4, 4.0)),
-    ]
-)
-"""Speed at the fence, and from how far outside it she came at that speed: a stroll to a car, from afar or from the street."""
-WAYS_LOG_PRIOR = np.log(np.array([1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 2.0, 0.7, 1.0, 2.0, 0.7]))
+STRAIGHT_MPS = (0.8, 1.35, 2.3, 4.2, 8.0)
+"""Speeds of those who come straight from afar: from a stroll to a car."""
+TURNS = ((0.9, 8.0), (1.8, 8.0), (1.2, 25.0))
+"""Speed at the fence, and from how far outside it she came at that speed, after any way or wait."""
+WAYS_LOG_PRIOR = np.log(np.array([1.0, 2.0, 1.0, 1.0, 1.0, 2.0, 1.5, 3.0]))
 """People mostly walk the last metres."""
 GRID = 48
 """Moments at which the posterior is computed."""
 STUDENT = 4.0
 """Degrees of freedom of the errors: one in thirty is beyond three σ."""
-BENT = 0.07
+BENT = 0.1
 """A straight way is straight to this share of its length."""
+RIDE_MPS, RIDE_S = 8.0, 240.0
+"""Whom nobody saw for so long may have gone by car through a town [fitted]; after less time, at a share of its speed."""
+SHALLOW = 0.5
+"""Positions that scatter about a place lie less deep in the fence than the place: by this share of their scatter."""
 STRAY = 0.02
 """Probability that is spread evenly, for ways that are none of these."""
 DISPLACED2 = 4.0
@@ -117,7 +118,7 @@ def habit(stay: Track, usual: Habit) -> Habit:
     echo = min(max(echo, 0.0), 0.97)
     lasts = max(_median(np.diff(stay.at)), 0.1) * (1.0 + echo) / (1.0 - echo)
     free = max(float(stay.at[-1] - stay.at[0]) / lasts, 1.0)
-    told2 = float(np.mean(stay.sigma_m**2))
+    told2 = _median(stay.sigma_m) ** 2
     scatter2 = (KNOWN_AS * max(usual.scale**2 * told2, LEAST_M**2) + free * max(power, LEAST_M**2)) / (KNOWN_AS + free)
     deep = _median(stay.distance_m)
     return Habit(
@@ -157,35 +158,52 @@ def arrival(
 def _log_likelihood(near: Track, grid: Floats, stayed: Habit, policy: Policy) -> Floats:
     """Of each moment of arrival, the ways summed out. Axes: way, fix, moment."""
     dt = np.diff(near.at, prepend=near.at[0] - FIRST_S)
-    echo = np.clip((stayed.lasts_s - dt) / (stayed.lasts_s + dt), 0.0, 0.98)
-    fresh = np.sqrt(1.0 - echo * echo)
-    error = (near.sigma_m * stayed.scale)[None, :, None]
-    here = near.distance_m[None, :, None]
-    togo = (grid[None, :] - near.at[:, None])[None]
-    speed, turn = WAYS[:, 0, None, None], WAYS[:, 1, None, None]
-    way = speed * togo
-    outside = np.broadcast_to(togo > 0.0, way.shape)
-    beyond = outside & (way > turn)
-    settled = ~outside & (way <= stayed.depth_m)
+    echo = np.clip((stayed.lasts_s - dt) / (stayed.lasts_s + dt), 0.0, 0.98)[:, None]
+    here, error2 = near.distance_m[:, None], ((near.sigma_m * stayed.scale) ** 2)[:, None]
+    depth = stayed.depth_m - SHALLOW * stayed.scatter_m
+    togo = grid[None, :] - near.at[:, None]
+    outside = togo > 0.0
+    way = _SPEED[:, None, None] * togo
+    settled = ~outside & (way <= depth)
+    expected = np.where(outside, way, np.maximum(way, min(depth, 0.0)) + max(depth, 0.0))
+    spread2 = np.where(outside, error2 + (BENT * way) ** 2, np.where(settled, stayed.scatter_m**2, error2))
+    beyond, anywhere, free2 = _before_the_turn(near, togo, dt)
+    turned = slice(len(STRAIGHT_MPS), None)
+    np.copyto(expected[turned], anywhere, where=beyond)
 
-    street = _street_mps(near)
-    anywhere = np.clip(here, turn, np.maximum(turn + street * (togo - turn / speed), turn))
-    inside = np.maximum(way, min(stayed.depth_m, 0.0)) + max(stayed.depth_m, 0.0)
-    expected = np.where(outside, np.where(beyond, anywhere, way), inside)
-    spread2 = np.where(outside, error**2 + (BENT * np.minimum(way, 300.0)) ** 2, np.where(settled, stayed.scatter_m, error) ** 2)
-    off = _news((here - expected) / np.sqrt(spread2), echo) / fresh[None, :, None]
-    off2 = np.where(settled, np.maximum(off * off, _displaced2(near, stayed, echo, fresh, settled)), off * off)
-    stepped = np.abs(np.diff(near.distance_m, prepend=near.distance_m[0]))
-    free = np.minimum(0.4 * street * np.minimum(dt, 600.0), stepped)[None, :, None]
-    scale2 = spread2 * (fresh * fresh)[None, :, None] + np.where(beyond, free * free, 0.0)
+    first = ~outside
+    first[1:] &= outside[:-1]
+    echo, alone = np.where(first, 0.0, echo), 1.0 - np.where(first, 0.0, echo * echo)
+    off2 = _news((here - expected) / np.sqrt(spread2), echo) ** 2 / alone
+    np.copyto(off2, np.maximum(off2, _displaced2(near, stayed, echo, alone)), where=settled)
+    scale2 = spread2 * alone
+    scale2[turned] += np.where(beyond, free2, 0.0)
 
     share = near.weight * np.minimum(1.0, np.maximum(dt, 1e-3) / policy.correlation_s)
-    told = 0.5 * (STUDENT + 1.0) * np.log1p(off2 / STUDENT) + 0.5 * np.log(scale2)
-    waited_s = (np.minimum(dt, STEP_S)[None, :, None] * beyond).sum(axis=1)
-    each = WAYS_LOG_PRIOR[:, None] - np.einsum("f,wfm->wm", share, told) - waited_s / policy.linger_mean_s
+    told = (STUDENT + 1.0) * np.log1p(off2 / STUDENT) + np.log(scale2)
+    each = WAYS_LOG_PRIOR[:, None] - 0.5 * (share @ told)
+    each[turned] -= np.minimum(dt, STEP_S) @ beyond / policy.linger_mean_s
     top = each.max()
     total: Floats = np.log(np.exp(each - top).sum(axis=0)) + top
     return total
+
+
+_SPEED = np.array((*STRAIGHT_MPS, *(speed for speed, _ in TURNS)))
+
+
+def _before_the_turn(near: Track, togo: Floats, dt: Floats) -> tuple[Bools, Floats, Floats]:
+    """For each way with a turn: whether each fix lies before it, where she may have been there at the nearest to the fix, and how
+    much of a step between fixes is hers and no error, squared.
+    """
+    speed, turn = np.array(TURNS).T[:, :, None, None]
+    street = _street_mps(near)
+    unseen = np.append(dt[1:], 0.0)
+    pace = np.maximum(street, RIDE_MPS * np.minimum(unseen / RIDE_S, 1.0))[:, None]
+    since = togo - turn / speed
+    anywhere = np.clip(near.distance_m[:, None], turn, turn + pace * np.maximum(since, 0.0))
+    stepped = np.abs(np.diff(near.distance_m, prepend=near.distance_m[0]))
+    free = np.minimum(0.4 * street * np.minimum(dt, 600.0), stepped)
+    return since > 0.0, anywhere, (free * free)[:, None]
 
 
 def _street_mps(near: Track) -> float:
@@ -196,19 +214,15 @@ def _street_mps(near: Track) -> float:
     return min(max(1.5, 1.2 * float(paces.max())), 20.0)
 
 
-def _displaced2(near: Track, stayed: Habit, echo: Floats, fresh: Floats, settled: Bools) -> Floats:
+def _displaced2(near: Track, stayed: Habit, echo: Floats, alone: Floats) -> Floats:
     """How far each fix lies from where she stayed, squared and in σ: who stands in the street may be as near to the fence."""
     x, y = (near.east_m - stayed.east_m) / stayed.scatter_m, (near.north_m - stayed.north_m) / stayed.scatter_m
-    after = (_news(x[None, :, None], echo) ** 2 + _news(y[None, :, None], echo) ** 2) / (fresh * fresh)[None, :, None]
-    alone = (x * x + y * y)[None, :, None]
-    follows = np.zeros_like(settled)
-    follows[:, 1:] = settled[:, :-1]
-    out: Floats = np.where(follows, after, alone) - DISPLACED2
+    out: Floats = (_news(x[:, None], echo) ** 2 + _news(y[:, None], echo) ** 2) / alone - DISPLACED2
     return out
 
 
 def _news(residual: Floats, echo: Floats) -> Floats:
     """What each residual tells that the one before it did not."""
-    news = residual.copy()
-    news[:, 1:] -= echo[None, 1:, None] * residual[:, :-1]
+    news: Floats = residual + np.zeros_like(echo)
+    news[..., 1:, :] -= echo[1:] * residual[..., :-1, :]
     return news

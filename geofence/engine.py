@@ -50,7 +50,7 @@ from geofence.policy import Policy
 from geofence.posterior import Prepared, believe, prepare
 from geofence.witness import Witness, hear, is_ours
 
-ENGINE = "2"
+ENGINE = "3"
 """Version of the model. It changes whenever the same evidence could give another outcome."""
 
 SURE = 0.95
@@ -257,7 +257,8 @@ def _spans(curve: Curve) -> tuple[Span, ...]:
 def _tally(scene: Scene, witness: Witness) -> Tally:
     seen = witness.observed
     homes = {device.source for device in scene.devices if device.site == scene.visit.site}
-    counts = {name: int((witness.mask >> bit & 1).sum()) for bit, name in enumerate(credibility.NAMES)}
+    flagged = witness.mask[witness.mask != 0]
+    counts = {name: int((flagged >> bit & 1).sum()) for bit, name in enumerate(credibility.NAMES)} if len(flagged) else {}
     return Tally(
         fixes=len(seen.fixes.at),
         checks=sum(is_ours(check, scene) for check in seen.checks),

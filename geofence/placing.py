@@ -26,6 +26,8 @@ PAD_S = 40.0
 SETTLED_S = 60.0
 """The first and last minute of a stay say little about where in the home it was."""
 BEYOND_DOUBT = 0.02
+PORCH_MPS = 2.0
+"""As deep as she stays over this is how long she takes from the fence to the door: half-way in, at a metre a second."""
 NEXT_DOOR = 0.3
 """From this probability of being at another of her places on, a crossing is left to the chain."""
 
@@ -34,13 +36,14 @@ def placed(curve: Curve, beside: Curve, witness: Witness, seen: Observations, we
     """The curve with each of its crossings placed. `beside` is the probability of being at another of her places near by."""
     fixes = witness.fixes
     radius = np.where(np.isnan(fixes.accuracy_m), policy.accuracy_default_m, fixes.accuracy_m)
+    hints = _hints(witness, seen, policy)
     track = crossing.Track(
         at=fixes.at,
         east_m=witness.east,
         north_m=witness.north,
         distance_m=witness.distance,
         sigma_m=np.maximum(radius / RAYLEIGH_68, crossing.LEAST_M),
-        weight=weight,
+        weight=np.where(witness.precise, weight, 0.0),
     )
     edges = [float(curve.at[0]), *(edge for run in above(curve, 0.5) for edge in run), float(curve.at[-1])]
     usual = _usual(witness, policy)
@@ -50,7 +53,7 @@ def placed(curve: Curve, beside: Curve, witness: Witness, seen: Observations, we
             arrives = k % 2 == 1
             sure = _between(curve, (before, edge, after), arrives)
             if not _next_door(beside, edge, sure, arrives):
-                curve = _one(curve, track, seen, (before, edge, after), sure, arrives, usual, policy)
+                curve = _one(curve, track, hints, (before, edge, after), sure, arrives, usual, policy)
     return curve
 
 
@@ -86,7 +89,7 @@ def _next_door(beside: Curve, edge: float, sure: Run, arrives: bool) -> bool:
 def _one(
     curve: Curve,
     track: crossing.Track,
-    seen: Observations,
+    hints: tuple[Floats, Floats],
     edges: tuple[float, float, float],
     sure: Run,
     arrives: bool,
@@ -108,12 +111,13 @@ def _one(
     if len(near.at) < 2:
         return curve
     stay = _inner(track, (edge, after) if arrives else (before, edge))
-    told = ~seen.fix & (seen.at >= low) & (seen.at <= high)
     stayed = crossing.habit(stay, usual)
+    told = (hints[0] >= low) & (hints[0] <= high)
     if arrives:
-        at, share = crossing.arrival(near, (seen.at[told], seen.llr[told]), span, stayed, policy)
+        at, share = crossing.arrival(near, _at_the_fence(hints[0][told], hints[1][told], stayed), span, stayed, policy)
     else:
-        at, share = crossing.arrival(near.turned(), (-seen.at[told], seen.llr[told]), (-span[1], -span[0]), stayed, policy)
+        turned = _at_the_fence(-hints[0][told], hints[1][told], stayed)
+        at, share = crossing.arrival(near.turned(), turned, (-span[1], -span[0]), stayed, policy)
         at, share = -at[::-1], share[::-1]
     # The blur reaches further than what was asked, and times that are out of order are no curve.
     at = np.clip(at, *span)
@@ -123,6 +127,21 @@ def _one(
     kept = (curve.at < span[0]) | (curve.at > span[1])
     spot = int(np.searchsorted(curve.at[kept], span[0]))
     return Curve(np.insert(curve.at[kept], spot, at), np.insert(curve.on[kept], spot, least + (most - least) * share))
+
+
+def _hints(witness: Witness, seen: Observations, policy: Policy) -> tuple[Floats, Floats]:
+    """When other evidence than fixes says something, and its log-odds of being on site. Of a button in an app only that it was
+    pressed: what an app says of its position is what the phone's fixes say, and often as old as the last of them.
+    """
+    weak = [anchor.at for anchor in witness.anchors if not anchor.strong]
+    at, llr = seen.at[~seen.fix], seen.llr[~seen.fix]
+    pressed = np.isin(at, weak)
+    return at, np.where(pressed, np.clip(llr, -policy.llr_check_app, policy.llr_check_app), llr)
+
+
+def _at_the_fence(at: Floats, llr: Floats, stayed: crossing.Habit) -> tuple[Floats, Floats]:
+    """What speaks against being on site just before a door or a check, moved to before the fence: the door lies within it."""
+    return np.where(llr < 0.0, at - max(-stayed.depth_m, 0.0) / PORCH_MPS, at), llr
 
 
 def _inner(track: crossing.Track, stay: Run) -> crossing.Track:

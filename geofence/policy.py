@@ -109,7 +109,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """For how long a fix's error lasts indoors, where a stay has too few fixes to show it itself: GPS errors forget themselves in
     one to two minutes.
     """
-    crossing_temper: float = 0.65
+    crossing_temper: float = 0.7
     """How much of its likelihood the model of a crossing is believed: ways bend, doors have porches [fitted]."""
     crossing_blur_s: float = 3.0
     """What no fix knows of a crossing: a fence is drawn to a few metres, and a phone's filter lags behind by a few seconds

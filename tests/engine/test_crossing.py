@@ -11,7 +11,6 @@ from geofence import crossing, placing
 from geofence.crossing import Habit, Track
 from geofence.curve import Curve
 from geofence.policy import Policy
-from geofence.presence import Observations
 from tests.engine.worlds import bounded
 
 POLICY = Policy()
@@ -34,34 +33,40 @@ def log_likelihood(near: Track, arrived: float, stayed: Habit) -> float:
     gaps = [b - a for a, b in zip(near.at, near.at[1:], strict=False)]
     paces = [abs(step) / max(gap, 1.0) for step, gap in zip(steps, gaps, strict=True)]
     street = min(max(1.5, 1.2 * max(paces)), 20.0) if paces else 1.5
+    straight: list[tuple[float, float | None]] = [(speed, None) for speed in crossing.STRAIGHT_MPS]
+    depth = stayed.depth_m - 0.5 * stayed.scatter_m
     total = 0.0
-    for (speed, turn), prior in zip(crossing.WAYS.tolist(), crossing.WAYS_LOG_PRIOR.tolist(), strict=True):
-        told, before, settled_before = prior, 0.0, False
+    for (speed, turn), prior in zip([*straight, *crossing.TURNS], crossing.WAYS_LOG_PRIOR.tolist(), strict=True):
+        told, before, was_outside = prior, 0.0, True
         place = (0.0, 0.0)
         for k in range(len(near.at)):
-            dt = gaps[k - 1] if k else 1e4
-            echo = min(max((stayed.lasts_s - dt) / (stayed.lasts_s + dt), 0.0), 0.98)
-            fresh = sqrt(1.0 - echo * echo)
+            dt, unseen = gaps[k - 1] if k else 1e4, gaps[k] if k < len(gaps) else 0.0
             togo, d, error = arrived - near.at[k], near.distance_m[k], near.sigma_m[k] * stayed.scale
+            echo = min(max((stayed.lasts_s - dt) / (stayed.lasts_s + dt), 0.0), 0.98)
+            if togo <= 0 and was_outside:
+                echo = 0.0  # walls bend what comes in another way than a street does
+            fresh = sqrt(1.0 - echo * echo)
             way = speed * togo
-            beyond, settled = togo > 0 and way > turn, togo <= 0 and way <= stayed.depth_m
-            if beyond:
-                expected = min(max(d, turn), max(turn + street * (togo - turn / speed), turn))
+            settled = togo <= 0 and way <= depth
+            beyond = turn is not None and togo > turn / speed
+            if turn is not None and beyond:
+                pace = max(street, 8.0 * min(unseen / 240.0, 1.0))
+                expected = min(max(d, turn), turn + pace * (togo - turn / speed))
             else:
-                expected = way if togo > 0 else max(way, min(stayed.depth_m, 0.0)) + max(stayed.depth_m, 0.0)
-            spread = sqrt(error**2 + (0.07 * min(way, 300.0)) ** 2) if togo > 0 else stayed.scatter_m if settled else error
+                expected = way if togo > 0 else max(way, min(depth, 0.0)) + max(depth, 0.0)
+            spread = sqrt(error**2 + (0.1 * way) ** 2) if togo > 0 else stayed.scatter_m if settled else error
             z = (d - expected) / spread
             x, y = (near.east_m[k] - stayed.east_m) / stayed.scatter_m, (near.north_m[k] - stayed.north_m) / stayed.scatter_m
             off2 = ((z - echo * before) / fresh) ** 2
             if settled:
-                u, v = (x - echo * place[0], y - echo * place[1]) if settled_before else (x * fresh, y * fresh)
+                u, v = x - echo * place[0], y - echo * place[1]
                 off2 = max(off2, (u * u + v * v) / fresh**2 - 4.0)
             free = min(0.4 * street * min(dt, 600.0), abs(steps[k - 1]) if k else 0.0) if beyond else 0.0
             scale = sqrt((spread * fresh) ** 2 + free**2)
             share = near.weight[k] * min(1.0, dt / POLICY.correlation_s)
             told -= share * (2.5 * log1p(off2 / 4.0) + log(scale))
             told -= min(dt, 60.0) / POLICY.linger_mean_s if beyond else 0.0
-            before, settled_before, place = z, settled, (x, y)
+            before, was_outside, place = z, togo > 0, (x, y)
         total += exp(told)
     return log(total)
 
@@ -127,6 +132,12 @@ def test_sparse_fixes_leave_the_moment_open_and_a_code_at_the_door_closes_it() -
     assert coded < 160.0
 
 
+def test_whom_nobody_saw_for_minutes_may_have_come_by_car_and_have_been_there_soon() -> None:
+    early, _, late = best(track([0.0, 300.0, 600.0, 900.0], [700.0, 400.0, 8.0, 8.0]), (300.0, 600.0))
+    assert early < 300.0 + 400.0 / 4.0
+    assert late > 300.0 + 380.0 / 1.35, "and on foot no sooner than that"
+
+
 def test_who_stands_in_the_street_for_minutes_has_left() -> None:
     at = [10.0 * k for k in range(36)]
     east = [-8.0 if t < 100.0 else 34.0 for t in at]
@@ -160,7 +171,6 @@ def test_a_crossing_right_after_another_leaves_the_curve_in_the_order_of_time() 
     curve = Curve(
         np.array([0.0, 90.0, 92.0, 94.0, 95.5, 100.0, 110.0, 400.0]), np.array([0.1, 0.6, 0.5, 0.1, 0.1, 0.5, 0.99, 0.99])
     )
-    seen = Observations(np.array(at), np.zeros(len(at)), np.ones(len(at), dtype=bool))
-    found = placing._one(curve, near, seen, (92.0, 100.0, 400.0), (95.0, 110.0), True, AT_HOME, POLICY)
+    found = placing._one(curve, near, NO_HINTS, (92.0, 100.0, 400.0), (95.0, 110.0), True, AT_HOME, POLICY)
     assert len(found.at) > len(curve.at), "a crossing that was not placed proves nothing"
     assert (np.diff(found.at) >= 0.0).all()
