@@ -77,7 +77,7 @@ def measure(database: str, fleet: "Fleet", seconds: float, profile: bool) -> Non
     with psycopg.connect(database, autocommit=True) as writer, verify.prepared(psycopg.connect(database)) as connection:
         evidence.prepare(writer)
         watch = Watch(connection, Feed(fleet, writer, began), began)
-        with mock.patch.object(judging, "judge", lambda scene, _seen, _policy, now, _outages: fleet.outcome(scene, now)):
+        with mock.patch.object(judging, "judge_all", lambda asked: [fleet.outcome(one.scene, one.now) for one in asked]):
             judged = watch.catch_up()
         connection.execute(SPREAD, {"within_s": STEADY_S, "now": began})
         print(f"  {stored} fixes of the past and {judged} visits are known after {time.time() - began:.0f} s", flush=True)
@@ -87,7 +87,7 @@ def measure(database: str, fleet: "Fleet", seconds: float, profile: bool) -> Non
 
 def _count(watch: "Watch", seconds: float, profile: bool) -> None:
     before = watch.spent()
-    profiler = cProfile.Profile() if profile else None
+    profiler = cProfile.Profile(time.process_time) if profile else None
     watch.run(seconds, profiler)
     spent = [after - before for before, after in zip(before, watch.spent(), strict=True)]
     own, session, storing = spent[:3]
@@ -105,7 +105,7 @@ def _count(watch: "Watch", seconds: float, profile: bool) -> None:
     print(f"  a cycle took {took[len(took) // 2]:.3f} s by the clock (median), p99 {took[int(len(took) * 0.99)]:.3f} s")
     print(f"  {_bytes(watch.memory) / watch.fleet.workers / 1024:.2f} KB remembered a worker", flush=True)
     if profiler is not None:
-        pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
+        pstats.Stats(profiler).sort_stats("cumtime").print_stats(60)
 
 
 def _bytes(memory: Memory) -> int:

@@ -115,6 +115,7 @@ def cycle(
         pace = Pace(coalesce_s=settings.coalesce_s)
         owners = touched.queue(connection, bite, rules, now, pace) if bite.evidence or bite.plans else Owners()
         if bite.plans:
+            memory.set_aside.clear()
             # Before visits are judged: where a visit was until now is known from its outcome alone.
             stayed = way.follow_plans(connection, bite, owners.remapped, now)
             everything = judging.united(everything, stayed)

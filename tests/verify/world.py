@@ -111,10 +111,10 @@ class World:
     # verify -----------------------------------------------------------------------------------------------------------------
 
     def verify(self, now: float, settings: Settings = AT_ONCE) -> int:
-        """Runs cycles at `now` until nothing is left; returns how many visits were judged."""
+        """Looks at `now` until nothing is left; returns how many visits were judged."""
         judged = 0
         for _ in range(1000):
-            done = verify.cycle(self.verifier, now, settings, self.memory)
+            done = verify.look(self.verifier, now, settings, self.memory)
             judged += done.judged
             if not done.entries and not done.more and not done.judged:
                 return judged
