@@ -13,7 +13,7 @@ from geofence.evidence import Evidence, Fix
 from geofence.outcome import Outcome
 from geofence.plan import Visit
 from geofence.policy import Policy
-from sitewatch import replay, verify
+from sitewatch import judging, replay, verify
 from sitewatch.memory import Memory
 from store import positions
 from store.journal import Touch
@@ -44,7 +44,7 @@ def test_an_arrival_is_told_at_once_and_a_calm_visit_is_left_alone(world: World)
     came_at, looks = NINE + 330, 0
     reports = [*walk("anna", 1500, 0, NINE - 900, came_at, every_s=10.0), *stay("anna", 0, came_at, TEN + 3600, every_s=10.0)]
     told_at = None
-    judge_all = verify.judging.judge_all
+    judge_all = judging.judge_all
 
     def counted(asked: Sequence[Asked]) -> list[Outcome]:
         nonlocal looks
@@ -52,7 +52,7 @@ def test_an_arrival_is_told_at_once_and_a_calm_visit_is_left_alone(world: World)
         return judge_all(asked)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify.judging, "judge_all", counted)
+        patch.setattr(judging, "judge_all", counted)
         for now in played(world, reports, TEN + 900):
             if told_at is None and world.rows("select presence from positions") == [("on",)]:
                 told_at = now
