@@ -69,7 +69,8 @@ def both(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats, pol
 
     raw, best = of(policy.away_share_per_efold)
     told = np.minimum(raw, np.maximum(best, 0.0))
-    raw, best = of(policy.passing_share_per_efold)
+    if policy.passing_share_per_efold != policy.away_share_per_efold:
+        raw, best = of(policy.passing_share_per_efold)
     pulled = np.where(best > 0.0, np.minimum(raw, best), raw)
     return _cut(told, sigma_m, policy), _cut(pulled, sigma_m, policy)
 

@@ -21,8 +21,10 @@ from geofence.plan import Site
 EARTH_M = 6_371_008.8
 """Mean radius of the earth (IUGG)."""
 
-POINTS_TIMES_EDGES_MAX = 200_000
-"""Points are taken in portions of this many comparisons, so that memory stays bounded whatever a fence looks like."""
+POINTS_TIMES_EDGES_MAX = 16_000
+"""Points are taken in portions of this many comparisons: what is compared stays in the processor's cache, however many edges a
+fence has.
+"""
 
 
 class Plane(Struct, frozen=True):
@@ -96,8 +98,8 @@ class Fences(Struct, frozen=True, eq=False):
         """Signed distance of a point to each outline, metres."""
         out: Floats = np.hypot(east - self.east_m, north - self.north_m) - self.radius_m
         if len(self.polygons):
-            away2, crosses = _to_edges(self.edges, np.array([east]), np.array([north]))
-            odd = np.add.reduceat(crosses, self.first) % 2 == 1
+            away2, crosses = _to_edges(self.edges.T, np.array([east]), np.array([north]))
+            odd = np.logical_xor.reduceat(crosses, self.first)
             away = np.sqrt(np.minimum.reduceat(away2, self.first))
             out[self.polygons] = np.where(odd, -away, away)
         return out
@@ -186,18 +188,19 @@ def _edges(shape: BaseGeometry) -> Floats:
 
 def _signed_distance(edges: Floats, east: Floats, north: Floats) -> Floats:
     """Distance of points to the nearest edge, negative where an odd number of edges lies east of the point."""
+    ends = edges.T[:, :, None]
     out = np.empty(len(east))
     rows = max(1, POINTS_TIMES_EDGES_MAX // len(edges))
     for first in range(0, len(east), rows):
-        away2, crosses = _to_edges(edges, east[first : first + rows, None], north[first : first + rows, None])
-        away = np.sqrt(away2.min(axis=1))
-        out[first : first + rows] = np.where(crosses.sum(axis=1) % 2 == 1, -away, away)
+        away2, crosses = _to_edges(ends, east[first : first + rows], north[first : first + rows])
+        away = np.sqrt(away2.min(axis=0))
+        out[first : first + rows] = np.where(np.logical_xor.reduce(crosses, axis=0), -away, away)
     return out
 
 
-def _to_edges(edges: Floats, x: Floats, y: Floats) -> tuple[Floats, Bools]:
-    """Squared distance of each point to each edge, and whether the edge lies east of the point."""
-    x0, y0, x1, y1 = edges.T
+def _to_edges(ends: Floats, x: Floats, y: Floats) -> tuple[Floats, Bools]:
+    """Squared distance of each point to each edge, and whether the edge lies east of the point. `ends` are the columns of edges."""
+    x0, y0, x1, y1 = ends
     dx, dy = x1 - x0, y1 - y0
     left, below = x - x0, y - y0
     along = (left * dx + below * dy) / np.maximum(dx * dx + dy * dy, 1e-12)

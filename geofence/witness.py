@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from geofence import credibility, likelihood
 from geofence.evidence import Bools, Check, DeviceEvent, Fixes, Floats, Ints, Observed, Status
@@ -100,13 +101,13 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
     fence = fence_of(scene.site, plane)
     east, north = plane.east_north(fixes.lon, fixes.lat)
     distance = fence.distance(east, north)
-    moving = _moving(fixes, east, north, policy)
+    radius = np.where(np.isnan(fixes.accuracy_m), policy.accuracy_default_m, fixes.accuracy_m)
+    moving = _moving(fixes, east, north, radius, policy)
     floor = likelihood.floor(moving, policy)
     sigma = likelihood.sigma(fixes.accuracy_m, floor, policy)
     mask = credibility.masks(fixes, policy, credibility.expected(scene))
     quiet = np.array([mode in SIGNIFICANT_MODES for mode in fixes.mode]) if fixes.mode else np.zeros(len(mask), dtype=bool)
     anchors, edges = _anchors(scene, observed, mask, plane, fence, policy)
-    radius = np.where(np.isnan(fixes.accuracy_m), policy.accuracy_default_m, fixes.accuracy_m)
     llr, pull = likelihood.both(fence, distance, sigma, floor, policy)
     rivals = _rivals(scene, plane, fence)
     pull_there, lean = _there(rivals, fence, fixes.at, (east, north), (sigma, floor), policy)
@@ -166,53 +167,68 @@ def _canonical_reports(reports: tuple[Report, ...], low: float, high: float) -> 
 
 
 def _canonical_fixes(fixes: Fixes, low: float, high: float) -> Fixes:
+    if (fixes.at[1:] > fixes.at[:-1]).all() and tuple(sorted(fixes.sources)) == fixes.sources:
+        first, last = np.searchsorted(fixes.at, (low, high)).tolist()
+        return fixes if last - first == len(fixes.at) else _rows(fixes, slice(first, last))
     sources = tuple(sorted(fixes.sources))
     rank = np.array([sources.index(source) for source in fixes.sources], dtype=np.int64)
-    source = rank[fixes.source] if len(rank) else fixes.source
+    fixes = replace(fixes, sources=sources, source=rank[fixes.source])
     keep = np.flatnonzero((fixes.at >= low) & (fixes.at < high))
-    columns = (fixes.lat[keep], fixes.lon[keep], fixes.accuracy_m[keep], fixes.received_at[keep], source[keep], fixes.at[keep])
-    if np.any(np.diff(columns[-1]) <= 0.0):
-        order = np.lexsort(columns)
-        same = np.ones(max(len(order) - 1, 0), dtype=bool)
-        for column in (*columns[:3], *columns[4:]):
-            a, b = column[order[1:]], column[order[:-1]]
-            same &= (a == b) | ((a != a) & (b != b))
-        # Sorted by receipt last, so that the first receipt of a repeated report stays.
-        keep = keep[order[np.concatenate(([True], ~same))]] if len(order) else keep
-    if len(keep) == len(fixes.at) and np.array_equal(keep, np.arange(len(keep))) and sources == fixes.sources:
-        return fixes
+    columns = [column[keep] for column in (fixes.lat, fixes.lon, fixes.accuracy_m, fixes.received_at, fixes.source, fixes.at)]
+    order = np.lexsort(columns)
+    same = np.ones(max(len(order) - 1, 0), dtype=bool)
+    for column in (*columns[:3], *columns[4:]):
+        a, b = column[order[1:]], column[order[:-1]]
+        same &= (a == b) | ((a != a) & (b != b))
+    # Sorted by receipt last, so that the first receipt of a repeated report stays.
+    return _rows(fixes, keep[order[np.concatenate(([True], ~same))]] if len(order) else keep)
+
+
+def _rows(fixes: Fixes, rows: slice | Ints) -> Fixes:
     return Fixes(
-        sources=sources,
-        source=source[keep],
-        at=fixes.at[keep],
-        received_at=fixes.received_at[keep],
-        lon=fixes.lon[keep],
-        lat=fixes.lat[keep],
-        accuracy_m=fixes.accuracy_m[keep],
-        altitude_m=fixes.altitude_m[keep],
-        speed_mps=fixes.speed_mps[keep],
-        heading_deg=fixes.heading_deg[keep],
-        mock=fixes.mock[keep],
-        ping=fixes.ping[keep],
-        mode=tuple(fixes.mode[i] for i in keep.tolist()) if fixes.mode else (),
+        sources=fixes.sources,
+        source=fixes.source[rows],
+        at=fixes.at[rows],
+        received_at=fixes.received_at[rows],
+        lon=fixes.lon[rows],
+        lat=fixes.lat[rows],
+        accuracy_m=fixes.accuracy_m[rows],
+        altitude_m=fixes.altitude_m[rows],
+        speed_mps=fixes.speed_mps[rows],
+        heading_deg=fixes.heading_deg[rows],
+        mock=fixes.mock[rows],
+        ping=fixes.ping[rows],
+        mode=_modes(fixes.mode, rows) if fixes.mode else (),
     )
 
 
-def _moving(fixes: Fixes, east: Floats, north: Floats, policy: Policy) -> Bools:
+def _modes(modes: tuple[str | None, ...], rows: slice | Ints) -> tuple[str | None, ...]:
+    return modes[rows] if isinstance(rows, slice) else tuple(modes[n] for n in rows.tolist())
+
+
+def _phones(fixes: Fixes) -> list[slice | Ints]:
+    """The rows of each phone."""
+    if len(fixes.sources) == 1:
+        return [slice(None)]
+    return [np.flatnonzero(fixes.source == source) for source in range(len(fixes.sources))]
+
+
+def _moving(fixes: Fixes, east: Floats, north: Floats, radius: Floats, policy: Policy) -> Bools:
     """Whether a phone was moving when it made each fix: by the speed that it reports, else by its way to the fixes around."""
-    speed = fixes.speed_mps.copy()
-    radius = np.where(np.isnan(fixes.accuracy_m), policy.accuracy_default_m, fixes.accuracy_m)
-    for source in range(len(fixes.sources)):
-        own = np.flatnonzero(fixes.source == source)
-        if len(own) < 2:
+    speed, unnamed = fixes.speed_mps, np.isnan(fixes.speed_mps)
+    if not unnamed.any():
+        return speed >= policy.moving_mps
+    travelled = np.zeros(len(speed))
+    for own in _phones(fixes):
+        at, x, y, error = fixes.at[own], east[own], north[own], radius[own]
+        if len(at) < 2:
             continue
         # The way to either neighbour, less what the errors alone explain; the slower of the two, since who has just come in has
         # come a long way and stays.
-        way = np.hypot(np.diff(east[own]), np.diff(north[own])) - (radius[own[1:]] + radius[own[:-1]])
-        pace = np.maximum(way, 0.0) / np.maximum(np.diff(fixes.at[own]), 1.0)
-        travelled = np.minimum(np.append(pace, pace[-1]), np.insert(pace, 0, pace[0]))
-        speed[own] = np.where(np.isnan(speed[own]), travelled, speed[own])
-    return speed >= policy.moving_mps
+        way = np.hypot(x[1:] - x[:-1], y[1:] - y[:-1]) - (error[1:] + error[:-1])
+        pace = np.maximum(way, 0.0) / np.maximum(at[1:] - at[:-1], 1.0)
+        travelled[own] = np.minimum(np.concatenate((pace, pace[-1:])), np.concatenate((pace[:1], pace)))
+    return np.where(unnamed, travelled, speed) >= policy.moving_mps
 
 
 def _resting(fixes: Fixes, east: Floats, north: Floats, radius: Floats, policy: Policy) -> Bools:
@@ -220,19 +236,17 @@ def _resting(fixes: Fixes, east: Floats, north: Floats, radius: Floats, policy: 
     single speed that it names is noise.
     """
     resting = np.zeros(len(fixes.at), dtype=bool)
-    for source in range(len(fixes.sources)):
-        own = np.flatnonzero(fixes.source == source)
-        if len(own) < 3:
+    for own in _phones(fixes):
+        at, x, y, radius2 = fixes.at[own], east[own], north[own], radius[own] ** 2
+        if len(at) < 3:
             continue
-        at = fixes.at[own]
-        here = np.arange(len(own))
-        before = np.clip(np.minimum(np.searchsorted(at, at - AWHILE_S, side="right") - 1, here - 1), 0, None)
-        after = np.clip(np.maximum(np.searchsorted(at, at + AWHILE_S), here + 1), None, len(own) - 1)
-        stayed = np.ones(len(own), dtype=bool)
+        here = np.arange(len(at))
+        before = np.maximum(np.minimum(np.searchsorted(at, at - AWHILE_S, side="right") - 1, here - 1), 0)
+        after = np.minimum(np.maximum(np.searchsorted(at, at + AWHILE_S), here + 1), len(at) - 1)
+        stayed = np.ones(len(at), dtype=bool)
         for other in (before, after):
-            way = np.hypot(east[own] - east[own[other]], north[own] - north[own[other]])
-            errors = BOTH_95 * np.hypot(radius[own], radius[own[other]])
-            near = (way <= errors) & (np.abs(at[other] - at) <= 2.0 * policy.horizon_still_s)
+            way2 = (x - x[other]) ** 2 + (y - y[other]) ** 2
+            near = (way2 <= BOTH_95**2 * (radius2 + radius2[other])) & (np.abs(at[other] - at) <= 2.0 * policy.horizon_still_s)
             stayed &= near & (other != here)
         resting[own] = stayed
     return resting
@@ -270,14 +284,17 @@ def _there(
     """
     sigma, floor = error
     pull, lean = np.full(len(at), -np.inf), np.full(len(at), np.inf)
+    if not rivals:
+        return pull, lean
     ours2 = (point[0] - fence.east_m) ** 2 + (point[1] - fence.north_m) ** 2
+    error2 = sigma**2 + policy.bias_m**2
     for theirs, visits in rivals:
         near = np.zeros(len(at), dtype=bool)
         for visit in visits:
             near |= (at >= visit.starts_at - policy.early_s) & (at < visit.ends_at + policy.late_s)
         theirs2 = (point[0] - theirs.east_m) ** 2 + (point[1] - theirs.north_m) ** 2
         rooms2 = min(fence.area_m2, theirs.area_m2) / 12.0
-        tells = np.clip((theirs2 - ours2) / (2.0 * (sigma**2 + policy.bias_m**2 + rooms2)), -LEAN_MAX, LEAN_MAX)
+        tells = np.minimum(np.maximum((theirs2 - ours2) / (2.0 * (error2 + rooms2)), -LEAN_MAX), LEAN_MAX)
         pull = np.maximum(pull, likelihood.pull(theirs, theirs.distance(*point), sigma, floor, policy))
         lean = np.minimum(lean, np.where(near, tells, tells + log(policy.rival_plan_odds)))
     return pull, lean
