@@ -14,12 +14,13 @@ The next one gathers while one is committed, so the window of the broker should 
 chunk that was read, and a chunk has a bounded number of reports.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Protocol
 
 from msgspec import Struct
 
+from ingest.native import Position
 from ingest.settings import Settings
 from ingest.wire import Report
 
@@ -44,6 +45,21 @@ class Delivery(Struct, frozen=True):
     received_at: float
 
 
+Decode = Callable[[Delivery], list[Report]]
+
+
+class Block(Struct, frozen=True):
+    """One message that looks like nothing but positions, which `ingest.block` may store without making a report of each."""
+
+    delivery: Delivery
+    source: str
+    said: list[Position]
+    decode: Decode
+
+    def reports(self) -> list[tuple[Delivery, Report]]:
+        return [(self.delivery, report) for report in self.decode(self.delivery)]
+
+
 class Taken(Struct, frozen=True):
     """What one transaction is made of: the messages in their order of arrival, and the reports in them."""
 
@@ -51,6 +67,12 @@ class Taken(Struct, frozen=True):
     reports: list[tuple[Delivery, Report]]
     ignored: int
     """Messages that carried no evidence. They are acknowledged with the others, in order."""
+    blocks: list[Block]
+
+    @property
+    def rows(self) -> int:
+        """Reports, those in blocks too."""
+        return len(self.reports) + sum([len(block.said) for block in self.blocks])
 
 
 class Batch:
@@ -62,15 +84,20 @@ class Batch:
         self._taken_at = float("-inf")
         self._clear()
 
-    def add(self, delivery: Delivery, reports: list[Report], now: float) -> None:
+    def add(self, delivery: Delivery, said: list[Report] | Block, now: float) -> None:
         """Takes one message in. `now` is any clock that never goes back, in seconds; the same one everywhere here."""
         if not self._deliveries:
             self._first_at = now
         self._last_at = now
         self._bytes += len(delivery.payload)
         self._deliveries.append(delivery)
-        self._reports += zip(repeat(delivery), reports)
-        if not reports:
+        if isinstance(said, Block):
+            self._blocks.append(said)
+            self._rows += len(said.said)
+            return
+        self._reports += zip(repeat(delivery), said)
+        self._rows += len(said)
+        if not said:
             self._ignored += 1
 
     @property
@@ -86,7 +113,7 @@ class Batch:
     def full(self) -> bool:
         """No more should be added before it is taken."""
         return (
-            len(self._reports) >= self._settings.rows_max
+            self._rows >= self._settings.rows_max
             or len(self._deliveries) >= self._messages_max
             or self._bytes >= BYTES_MAX
         )  # fmt: skip
@@ -98,13 +125,13 @@ class Batch:
         if self.full:
             return 0.0
         due_at = max(self._first_at + self._settings.quiet_s, self._taken_at + self._settings.linger_s)
-        if len(self._reports) >= self._settings.quiet_rows:
+        if self._rows >= self._settings.quiet_rows:
             due_at = min(due_at, self._last_at + self._settings.quiet_s)
         return due_at - now
 
     def take(self, now: float) -> Taken:
         """Everything gathered; the batch is empty afterwards."""
-        taken = Taken(self._deliveries, self._reports, self._ignored)
+        taken = Taken(self._deliveries, self._reports, self._ignored, self._blocks)
         self._taken_at = now
         self._clear()
         return taken
@@ -112,6 +139,8 @@ class Batch:
     def _clear(self) -> None:
         self._deliveries: list[Delivery] = []
         self._reports: list[tuple[Delivery, Report]] = []
+        self._blocks: list[Block] = []
+        self._rows = 0
         self._ignored = 0
         self._bytes = 0
         self._first_at = 0.0

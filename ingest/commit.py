@@ -16,17 +16,20 @@ Rules kept here:
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import psycopg
 from msgspec import Struct
 
 from geofence.evidence import DeviceEvent, Evidence
-from ingest.batch import Delivery
+from ingest import block
+from ingest.batch import Block, Delivery
 from ingest.patience import Patience
 from ingest.wire import Report
 from store import evidence, faults, rejects, sequences
 from store.evidence import Sifted
+from store.packing import Packed
 from store.rejects import Reason, Reject
 from store.sequences import Receipt
 
@@ -63,18 +66,29 @@ class Committer:
         with patience.over(connection):
             evidence.prepare(connection)
 
-    def commit(self, reports: Reports) -> Committed:
+    @property
+    def quick(self) -> bool:
+        """The next batch takes the quick road."""
+        return self._careful == 0
+
+    def commit(self, reports: Reports, blocks: Sequence[Block] = ()) -> Committed:
         """Stores the reports of a batch. Raises what is no fault of theirs, as psycopg does."""
-        if self._careful:
+        if self.quick:
+            try:
+                return self._commit_quickly(reports, blocks)
+            except (psycopg.Error, OverflowError, UnicodeError) as error:
+                if not faults.blames_data(error):
+                    raise
+            self._careful = CAREFUL_BATCHES
+        else:
             self._careful -= 1
-            return self.commit_carefully(reports)
-        try:
+        return self.commit_carefully(reports + _reports(blocks))
+
+    def _commit_quickly(self, reports: Reports, blocks: Sequence[Block]) -> Committed:
+        if not blocks:
             return self._transact(reports, _copy)
-        except (psycopg.Error, OverflowError, UnicodeError) as error:
-            if not faults.blames_data(error):
-                raise
-        self._careful = CAREFUL_BATCHES
-        return self.commit_carefully(reports)
+        found = block.sort(list(blocks))
+        return self._transact(reports + _reports(found.odd), partial(_copy, packed=found.packed), found.packed)
 
     def commit_carefully(self, reports: Reports) -> Committed:
         """Stores what is new of the reports, and sets aside what the database refuses."""
@@ -91,17 +105,17 @@ class Committer:
         self._between()
         return _join(first, self.commit_carefully(reports[middle:]))
 
-    def _transact(self, reports: Reports, write: Write) -> Committed:
+    def _transact(self, reports: Reports, write: Write, packed: Packed | None = None) -> Committed:
         with self._patience.over(self.connection), self.connection.transaction():
             sifted = write(self.connection, [report.said for _, report in reports if not isinstance(report.said, Reject)])
             said = [report.said for _, report in _set_aside(reports, sifted)]
             refused = [one for one in said if isinstance(one, Reject)]
             rejects.write(self.connection, refused)
-            receipts = sequences.extend(self.connection, counted(said))
+            receipts = sequences.extend(self.connection, counted(said), packed.ranges if packed else ())
         stored = sum(source.rows for source in sifted.touched)
         return Committed(
             stored=stored,
-            duplicate=len(said) - len(refused) - stored,
+            duplicate=len(said) - len(refused) + (packed.rows if packed else 0) - stored,
             rejected=Counter(reject.reason.value for reject in refused),
             receipts=receipts,
         )
@@ -117,8 +131,12 @@ def counted(said: list[Evidence | Reject]) -> list[tuple[str, int, int]]:
     return numbers
 
 
-def _copy(connection: psycopg.Connection, said: Iterable[Evidence]) -> Sifted:
-    return Sifted(evidence.copy(connection, said), [])
+def _reports(blocks: Iterable[Block]) -> Reports:
+    return [report for block in blocks for report in block.reports()]
+
+
+def _copy(connection: psycopg.Connection, said: Iterable[Evidence], packed: Packed | None = None) -> Sifted:
+    return Sifted(evidence.copy(connection, said, packed), [])
 
 
 def _set_aside(reports: Reports, sifted: Sifted) -> Reports:

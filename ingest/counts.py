@@ -30,7 +30,7 @@ class Counts:
     def add(self, taken: Taken, committed: Committed, commit_s: float) -> None:
         """One batch is in the database."""
         self.messages += len(taken.deliveries)
-        self.received += len(taken.reports) + taken.ignored
+        self.received += taken.rows + taken.ignored
         self.ignored += taken.ignored
         self.stored += committed.stored
         self.duplicate += committed.duplicate

@@ -16,9 +16,11 @@ import time
 from collections.abc import Mapping
 from queue import Empty, SimpleQueue
 
-from ingest import wire
-from ingest.batch import Batch, Delivery, Taken
+from ingest import block, wire
+from ingest.batch import Batch, Block, Delivery, Taken
 from ingest.settings import Settings
+from ingest.topics import locate
+from ingest.wire import Report
 
 BELLS_MAX = 8
 """One is enough. It only bounds the queue if nobody listens."""
@@ -36,6 +38,8 @@ class Intake:
         """The program is told to stop."""
         self.keys: Mapping[str, str] = wire.NO_KEYS
         """Passphrases of the sources that encrypt."""
+        self.in_blocks = True
+        """Blocks can be stored as they are, mostly."""
 
     # The reading side -----------------------------------------------------------------------------------------------------------
 
@@ -45,26 +49,34 @@ class Intake:
 
     def receive(self, deliveries: list[Delivery]) -> None:
         """Takes in what one read brought."""
-        settings, keys = self._settings, self.keys
-        said = [
-            wire.decode(
-                one.topic,
-                one.payload,
-                one.received_at,
-                prefix=settings.prefix,
-                owntracks_prefix=settings.owntracks_prefix,
-                keys=keys,
-            )
-            for one in deliveries
-        ]
+        said = [self._read(one) for one in deliveries]
         now = time.monotonic()
         with self._lock:
             was_empty = self._batch.messages == 0
-            for delivery, reports in zip(deliveries, said, strict=True):
-                self._batch.add(delivery, reports, now)
+            for delivery, one in zip(deliveries, said, strict=True):
+                self._batch.add(delivery, one, now)
             ring = was_empty or self._batch.full
         if ring:
             self.ring()
+
+    def _read(self, delivery: Delivery) -> list[Report] | Block:
+        settings = self._settings
+        found = None
+        if self.in_blocks and delivery.payload.startswith(b"["):
+            where = locate(delivery.topic, settings.prefix, settings.owntracks_prefix)
+            found = block.read(where, delivery, self._decode)
+        return self._decode(delivery) if found is None else found
+
+    def _decode(self, delivery: Delivery) -> list[Report]:
+        settings = self._settings
+        return wire.decode(
+            delivery.topic,
+            delivery.payload,
+            delivery.received_at,
+            prefix=settings.prefix,
+            owntracks_prefix=settings.owntracks_prefix,
+            keys=self.keys,
+        )
 
     # The committing side --------------------------------------------------------------------------------------------------------
 

@@ -164,16 +164,18 @@ class Ingestor:
         failures = 0
         while True:
             try:
-                committed = self._connect().commit(taken.reports)
+                committer = self._connect()
+                committed = committer.commit(taken.reports, taken.blocks)
             except psycopg.Error as error:
                 if failures == 0:
-                    log.warning("The database did not take a batch, trying on.", why=str(error).strip(), reports=len(taken.reports))
+                    log.warning("The database did not take a batch, trying on.", why=str(error).strip(), reports=taken.rows)
                 failures += 1
                 self._counts.retries += 1
                 self.hang_up()
             else:
                 if failures:
                     log.info("The database took the batch.", attempts=failures + 1)
+                self._intake.in_blocks = committer.quick
                 return committed
             if time.monotonic() >= self._give_up_at:
                 return None

@@ -48,15 +48,19 @@ returning source, epoch, through
 """
 
 
-def extend(connection: psycopg.Connection, counted: Iterable[tuple[str, int, int]]) -> list[Receipt]:
-    """Remembers numbers as (source, epoch, seq) in the caller's transaction; returns one receipt for each counter among them."""
+def extend(
+    connection: psycopg.Connection, counted: Iterable[tuple[str, int, int]], ranges: Iterable[tuple[str, int, int, int]] = ()
+) -> list[Receipt]:
+    """Remembers numbers as (source, epoch, seq) and ranges as (source, epoch, low, high), half open, in the caller's transaction;
+    returns one receipt for each counter among them."""
     numbers: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
     for source, epoch, seq in counted:
         numbers[source, epoch].add(seq)
-    if not numbers:
+    seen = [(source, epoch, low, high) for (source, epoch), seqs in numbers.items() for low, high in runs(seqs)]
+    seen += ranges
+    if not seen:
         return []
-    ranges = [(source, epoch, low, high) for (source, epoch), seqs in numbers.items() for low, high in runs(seqs)]
-    sources, epochs, lows, highs = (list(column) for column in zip(*ranges, strict=True))
+    sources, epochs, lows, highs = (list(column) for column in zip(*seen, strict=True))
     parameters = {"sources": sources, "epochs": epochs, "lows": lows, "highs": highs, "ranges_max": RANGES_MAX}
     rows = connection.execute(EXTEND, parameters)
     return [Receipt(source=row[0], epoch=row[1], through=row[2]) for row in rows]
