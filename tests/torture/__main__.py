@@ -24,7 +24,7 @@ and stalled while they talk; in the end the ledger is compared with the database
 the seed and printed first; a run that finds something prints the command that repeats it, and keeps its folder.
 
   python -m tests.torture                                 the storm, in its short form: half a minute
-  python -m tests.torture --rounds 10 --book storms.jsonl --rate 2500 --phones 60 --pause 3 \\
+  python -m tests.torture --rounds 10 --book storms.jsonl --rate 2500 --phones 60 --patience 5 --pause 3 \\
       --kills-ingest 20 --kills-database 5 --kills-broker 5 --cuts 10
                                                           ten storms, each in a world of its own, written down one by one;
                                                           said again, it goes on where it was ended
@@ -133,6 +133,7 @@ HINTS = {
     "phones": "phones that count",
     "judged": "of them with a home and visits, which are judged",
     "rate": "new reports a second",
+    "patience": "seconds after which a phone without a receipt says a report again; then twice as long each, eight times at most",
     "poison": "of ten thousand reports, so many are refused by nothing but the database",
     "ingestors": "share the load",
     "kills_ingest": "kill -9 of an ingest",

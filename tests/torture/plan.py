@@ -41,6 +41,7 @@ class Options(Struct, frozen=True, kw_only=True):
     phones: int = 24
     judged: int = 6
     rate: int = 800
+    patience: float = 2.0
     poison: int = 10
     ingestors: int = 2
     kills_ingest: int = 3

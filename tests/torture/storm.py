@@ -20,7 +20,7 @@ from tests.torture import judge, twin
 from tests.torture.house import House, until
 from tests.torture.judge import Blackout
 from tests.torture.pace import Pace, Say
-from tests.torture.phones import Fleet
+from tests.torture.phones import Fleet, Manner
 from tests.torture.plan import Fault, Options, Plan
 from tests.torture.report import Report
 from tests.torture.script import DAY_S, day_of, plans
@@ -61,7 +61,8 @@ class _Storm:
         guess_s = max(60.0 * self.options.minutes, 4.0 + (0.2 + self.options.pause / 2) * len(plan.faults))
         each = int(guess_s * self.options.rate * 0.9 / self.options.phones)
         scripts = day_of(self.options.seed, self.options.phones, self.day, max(0.01, DAY_S / each), each // 2, self.options.poison)
-        self.fleet = Fleet(house.port, scripts, self.options.judged, self.watch.spot)
+        manner = Manner(patience_s=self.options.patience, patience_most_s=8 * self.options.patience)
+        self.fleet = Fleet(house.port, scripts, self.options.judged, self.watch.spot, manner)
         self.pace = Pace(self.fleet, len(plan.faults), say)
         self.blackouts: list[Blackout] = []
         self.mending: list[asyncio.Task[None]] = []
@@ -215,6 +216,7 @@ class _Storm:
                 self.report.wrong.append(f"{part} did not stop cleanly")
         for part in self.house.ingestors:
             self.house.start(part)
+        for part in self.house.ingestors:
             await until(lambda part=part: self.house.answers(part), f"{part} is not back", HEAL_S)  # type: ignore[misc]
         with psycopg.connect(self.house.database, autocommit=True) as connection:
             before = judge.rows(connection)
