@@ -55,10 +55,10 @@ def test_without_configuration_nothing_is_asked_of_any_other_server(desk: Desk, 
 
 def test_tiles_are_drawn_under_the_fleet_and_their_owner_is_named(desk: Desk, page: Page) -> None:
     asked = configured(page, desk, tile_url=f"{desk.url}/tiles/{{z}}/{{x}}/{{y}}.png", tile_attribution="Map data by somebody")
-    soon(lambda: len(drawn(page, "workers-dot")) > 20, "markers")
+    found = soon(lambda: len(found := drawn(page, "workers-dot", "graticule")) > 20 and found, "markers")
+    assert all("worker" in one for one in found), "the graticule is drawn too"
     expect(page.get_by_text("Map data by somebody")).to_be_attached()
     assert re.search(r"/tiles/\d+/\d+/\d+\.png$", asked[0])
-    assert drawn(page, "graticule") == []
 
 
 def test_a_style_is_taken_and_survives_a_change_of_theme(desk: Desk, page: Page) -> None:

@@ -24,11 +24,13 @@ def drawn(page: Page, *layers: str) -> list[dict[str, Any]]:
     return found
 
 
-def soon(condition: Any, what: str, seconds: float = 15) -> None:
+def soon(condition: Any, what: str, seconds: float = 15) -> Any:
+    """Waits until it holds; returns what it then was. A map that is taking in something draws nothing for a moment: ask by this."""
     end = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
         time.sleep(0.1)
+    return found
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -87,11 +89,11 @@ def test_clicking_a_marker_selects_the_worker_in_the_list(desk: Desk, open_page:
 
 def test_markers_move_when_the_stream_says_so(desk: Desk, open_page: OpenPage) -> None:
     page = open_page(f"{desk.url}/#/live")
-    soon(lambda: len(drawn(page, "workers-dot")) > 20, "markers")
     expect(page.locator(".stream")).to_have_attribute("data-state", "live")
-    before = {one["worker"]: one["at"] for one in drawn(page, "workers-dot")}
+    markers = soon(lambda: len(found := drawn(page, "workers-dot")) > 20 and found, "markers")
+    before = {one["worker"]: one["at"] for one in markers}
     desk.fleet.move()
-    soon(lambda: sum(one["at"] != before.get(one["worker"]) for one in drawn(page, "workers-dot")) > 20, "movement")
+    soon(lambda: sum(one["at"] != before.get(one["worker"], one["at"]) for one in drawn(page, "workers-dot")) > 20, "movement")
 
 
 def test_a_worker_who_was_planned_later_gets_her_name(desk: Desk, open_page: OpenPage) -> None:

@@ -24,8 +24,8 @@ from tests.up.house import House
 LON, LAT = 116.40, 39.90
 HOME_RADIUS_M = 40.0
 PLANNED_S = 1800.0
-ENDS_IN_S = 20.0
-"""Long enough for a slow machine to open the page before the visit is over."""
+ENDS_IN_S = 5.0
+"""A machine may be slower than that with opening the page: nothing says that she left before it is open."""
 WALK_MPS = 8.0
 SETTLES_S = 90.0
 
@@ -96,8 +96,8 @@ def test_markers_move_and_a_visit_turns_verified_before_the_readers_eyes(house: 
     expect(verdict).to_have_attribute("data-verdict", "pending")
     live = page.context.new_page()
     live.goto(f"{house.ready['http']}/#/live")
-    soon(lambda: [one["worker"] for one in drawn(live, "workers-dot")] == ["anna"], "her marker")
-    [before] = drawn(live, "workers-dot")
+    [before] = soon(lambda: drawn(live, "workers-dot"), "her marker")
+    assert before["worker"] == "anna"
 
     end = time.monotonic() + SETTLES_S
     checked_out = False
@@ -109,9 +109,8 @@ def test_markers_move_and_a_visit_turns_verified_before_the_readers_eyes(house: 
             checked_out = True
         phone.say("position", phone.fix(now, WALK_MPS * max(0.0, now - ends_at)))
         page.wait_for_timeout(1000)
-    [after] = drawn(live, "workers-dot")
     phone.close()
-    assert after["at"] != before["at"]
+    soon(lambda: [one["at"] for one in drawn(live, "workers-dot")] not in ([], [before["at"]]), "her step")
 
 
 def rfc(at: float) -> str:
