@@ -38,9 +38,10 @@ NORMAL = np.array([-2.8, -2.33, -1.88, -1.645, -1.28, -0.84, -0.385, 0.0, 0.385,
 """The points of a normal distribution at these levels; at the first and last, where it has next to nothing left."""
 STRAIGHT_MPS = (0.8, 1.35, 2.3, 4.2, 8.0)
 """Speeds of those who come straight from afar: from a stroll to a car."""
-TURNS = ((0.9, 8.0), (1.8, 8.0), (1.2, 25.0))
-"""Speed at the fence, and from how far outside it she came at that speed, after any way or wait."""
-WAYS_LOG_PRIOR = np.log(np.array([1.0, 2.0, 1.0, 1.0, 1.0, 2.0, 1.5, 3.0]))
+TURNS = ((0.9, 2.0), (1.5, 8.0), (1.2, 25.0))
+"""Speed at the fence, and from how far outside it she came at that speed, after any way or wait: in a car before the
+gate, at the corner, in the street."""
+WAYS_LOG_PRIOR = np.log(np.array([1.0, 2.0, 1.0, 1.0, 1.0, 3.0, 3.0, 3.0]))
 """People mostly walk the last metres."""
 GRID = 48
 """Moments at which the posterior is computed."""

@@ -111,11 +111,11 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     crossing_temper: float = 0.7
     """How much of its likelihood the model of a crossing is believed: ways bend, doors have porches [fitted]."""
-    crossing_blur_s: float = 3.0
+    crossing_blur_s: float = 4.0
     """What no fix knows of a crossing: a fence is drawn to a few metres, and a phone's filter lags behind by a few seconds
     [fitted].
     """
-    linger_mean_s: float = 55.0
+    linger_mean_s: float = 60.0
     """Who waits within sight of the fence goes in, or away, within about this [fitted: shorter ones take rooms for streets, longer
     ones streets for rooms].
     """
