@@ -1,6 +1,6 @@
 """What the live view costs: many workers who report every 10 s, and verify's own cycle, in time that the benchmark makes.
 
-    python -m bench.live [--workers 1000 10000] [--seconds 60] [--every 10]
+    python -m bench.live [--workers 1000 10000] [--seconds 60] [--every 10] [--motion 60] [--still 0.2]
 
 For each number of workers, on an embedded server: plans and the evidence of the last two hours are stored, and every visit is given
 the outcome that the truth says, which is what verify would have come to by now. Then the fleet reports through ingest's own COPY
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from psycopg import AsyncConnection
 
 from bench.fleet import server, server_cpu_s
-from geofence.evidence import Fix
+from geofence.evidence import DeviceEvent, Fix
 from geofence.outcome import Moment, Outcome, Presence, Seconds, Sentence, Span, Tally
 from geofence.plan import Scene
 from sitewatch import judging, postgres, verify
@@ -43,6 +43,7 @@ SERVED_S, ROUND_S = 7200.0, 9000.0
 PAST_S = 7200.0
 ACCURACY_M = 12.0
 NOISE_DEG = 7e-5
+STILL_DEG = 5e-6
 CYCLES_A_SECOND = 4
 BEAT_S = 2.0
 LATE_S = 0.3
@@ -58,13 +59,19 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--every", type=float, default=10.0, help="seconds between two fixes of one phone")
+    parser.add_argument(
+        "--motion", type=float, help="seconds between two events of a home's motion sensor; without it homes have none"
+    )
+    parser.add_argument(
+        "--still", type=float, default=0.0, help="share of phones that tremble by less than 1.5 m, as some do indoors"
+    )
     parser.add_argument("--profile", action="store_true", help="also print where verify's time goes")
     options = parser.parse_args()
     with server() as cluster:
         for workers in options.workers:
             database = postgres.create_database(cluster, f"live_{workers}")
             migrate.apply(database)
-            measure(database, Fleet(workers, options.every), options.seconds, options.profile)
+            measure(database, Fleet(workers, options.every, options.motion, options.still), options.seconds, options.profile)
 
 
 def measure(database: str, fleet: "Fleet", seconds: float, profile: bool) -> None:
@@ -173,14 +180,16 @@ class Watch:
 class Fleet:
     """Where everybody is at any time, and what was planned."""
 
-    def __init__(self, workers: int, every_s: float) -> None:
+    def __init__(self, workers: int, every_s: float, motion_s: float | None = None, still: float = 0.0) -> None:
         self.workers = workers
         self.every_s = every_s
+        self.motion_s = motion_s
         draw = np.random.default_rng(workers)
         self._phase = draw.uniform(0.0, ROUND_S, workers)
         self._lon = 116.0 + draw.uniform(0.0, 1.0, workers)
         self._lat = 39.5 + draw.uniform(0.0, 1.0, workers)
         self._noise = np.random.default_rng(1)
+        self._noise_deg = np.where(np.arange(workers) < still * workers, STILL_DEG, NOISE_DEG)
 
     def positions(self, workers: NDArray[np.int64], at: Floats) -> tuple[Floats, Floats]:
         """Degrees of each worker at each time, with the error of the fix."""
@@ -188,7 +197,7 @@ class Fleet:
         way = np.clip((served - SERVED_S) / (ROUND_S - SERVED_S), 0.0, 1.0)
         second = rounds % 2
         share = second + (1.0 - 2.0 * second) * way
-        noise = self._noise.normal(0.0, NOISE_DEG, (2, len(at)))
+        noise = self._noise.normal(0.0, 1.0, (2, len(at))) * self._noise_deg[workers]
         return self._lon[workers] + 0.02 * share + noise[0], self._lat[workers] + noise[1]
 
     def outcome(self, scene: Scene, now: float) -> Outcome:
@@ -219,13 +228,30 @@ class Fleet:
         sites = [self._site(n, second) for n in range(self.workers) for second in (0, 1)]
         people = [WorkerPlan(id=_worker(n), name=_worker(n), aliases={}, properties={}) for n in range(self.workers)]
         visits = [visit for n in range(self.workers) for visit in self._visits(n, now)]
-        devices: list[DevicePlan] = []
+        devices = [
+            DevicePlan(id=site.id, site=site.id, kind="motion", dialect="native", address=None, name=None, properties={})
+            for site in sites
+            if self.motion_s is not None
+        ]
 
         async def put() -> None:
             async with await AsyncConnection.connect(database) as connection:
                 await plans.put(connection, Plans(sites=sites, workers=people, devices=devices, visits=visits))
 
         asyncio.run(put())
+
+    def moved(self, since: float, until: float) -> list[DeviceEvent]:
+        """What the motion sensors of the homes said, where the workers are."""
+        if self.motion_s is None:
+            return []
+        phase = np.arange(self.workers) * (self.motion_s / self.workers)
+        at = phase + self.motion_s * np.floor((until - phase) / self.motion_s)
+        said = np.flatnonzero(at > since)
+        rounds = (at - self._phase) // ROUND_S % 2
+        return [
+            DeviceEvent(source=f"s-{n}-{rounds[n]:.0f}", at=at[n], received_at=until, identity=int(at[n] * 1000), kind="motion")
+            for n in said.tolist()
+        ]
 
     def _visits(self, n: int, now: float) -> list[VisitPlan]:
         current = int((now - self._phase[n]) // ROUND_S)
@@ -325,11 +351,11 @@ class Feed:
 
     def write(self, now: float) -> None:
         """Stores what was said since the last time."""
+        moved = self.fleet.moved(self._through, now - LATE_S)
         fixes = self._due(now - LATE_S, now)
         began = time.process_time()
-        if fixes:
-            with self._writer.transaction():
-                evidence.write(self._writer, fixes)
+        with self._writer.transaction():
+            evidence.write(self._writer, [*fixes, *moved])
         self._cpu_s += time.process_time() - began
         self.written += len(fixes)
 

@@ -1,7 +1,7 @@
 """Touched: which visits must be judged again because of what was committed, written down in the queue `due`.
 
     evidence of a phone     the worker's visits around its times
-    evidence of a device    visits at its site and at the neighbours
+    evidence of a device    visits at its site and at the neighbours; of what is `calm`, at their next look
     a status                lasts: also what came after it, up to the statuses that replace it
     a first sighting        visits that were judged as if there were no phone
     a visit                 itself, and whoever was or is its neighbour in time: same worker or same site
@@ -23,7 +23,7 @@ from typing import LiteralString
 from msgspec import Struct
 from psycopg import Connection
 
-from store import haunts, neighbours, policies, sightings
+from store import calm, haunts, neighbours, policies, sightings
 from store.journal import EVERYBODY, Bite, Touch
 from store.policies import DEFAULT, Policies
 
@@ -57,17 +57,23 @@ class Owners(Struct, frozen=True, kw_only=True):
 
 def queue(connection: Connection, bite: Bite, rules: Policies, now: float, pace: Pace) -> Owners:
     """Queues every visit that the bite bears on; returns whose evidence it was."""
-    whose = owners(connection, _lasting(connection, bite.evidence, now))
+    quiet = calm.only(connection, bite.evidence, now)
+    homes = owners(connection, list(quiet)).sites if quiet else ()
+    whose = owners(connection, _lasting(connection, [touch for touch in bite.evidence if touch not in quiet], now))
     first_seen = [Touch(touch.source, touch.from_at, min(touch.to_at, now)) for touch in sightings.note(connection, bite.evidence)]
     unknown_before = owners(connection, first_seen)
     margin_s = rules.margin_s()
     spans = {"margin_s": margin_s, "now": now, "due": now + pace.coalesce_s, "soon": now + pace.soon_s, "why": LATE_EVIDENCE}
     _queue_spans(connection, BY_WORKER, [*whose.workers, *unknown_before.workers], spans)
     _queue_spans(connection, BY_SITE, whose.sites, spans)
+    if homes:
+        again = {**spans, **_columns(homes), "soon": now + calm.SOON_S}
+        connection.execute(BRING_FORWARD, again)
+        connection.execute(QUEUE_UNJUDGED, again)
     outages = [touch for touch in bite.evidence if touch.source == EVERYBODY]
     _queue_spans(connection, BY_OUTAGE, outages, {**spans, "why": OUTAGE_RECORDED})
     remapped = _queue_plans(connection, bite, rules, now) if bite.plans else frozenset()
-    return Owners(workers=whose.workers, sites=whose.sites, remapped=remapped)
+    return Owners(workers=whose.workers, sites=(*whose.sites, *homes), remapped=remapped)
 
 
 def due(connection: Connection, now: float, visits_max: int) -> dict[str, str]:
@@ -237,6 +243,20 @@ insert into due (visit, at, why)
 select distinct found.id, to_timestamp(%(due)s), %(why)s
 from ({visits}) as found left join outcomes on outcomes.visit = found.id
 where outcomes.look_at is null or outcomes.look_at > to_timestamp(%(soon)s)
+"""
+
+# Looks at visits there that would come later than soon come soon, and those that nobody judged are queued.
+BRING_FORWARD: LiteralString = f"""
+update outcomes set look_at = to_timestamp(%(soon)s)
+from ({BY_SITE}) as found
+where outcomes.visit = found.id and (outcomes.look_at is null or outcomes.look_at > to_timestamp(%(soon)s))
+"""
+QUEUE_UNJUDGED: LiteralString = f"""
+insert into due (visit, at, why)
+select distinct found.id, to_timestamp(%(due)s), %(why)s
+from ({BY_SITE}) as found
+where not exists (select from outcomes where outcomes.visit = found.id)
+{_WAITS_NO_LONGER}
 """
 
 _NOW_DUE = "on conflict (visit) do update set at = least(due.at, excluded.at), why = excluded.why"

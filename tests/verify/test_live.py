@@ -15,11 +15,11 @@ from geofence.plan import Visit
 from geofence.policy import Policy
 from sitewatch import judging, replay, verify
 from sitewatch.memory import Memory
-from store import positions
+from store import calm, positions
 from store.journal import Touch
 from store.stops import Slots
 from tests.verify.test_replay import contents
-from tests.verify.world import AT_ONCE, NINE, TEN, World, check, served, status, stay, walk
+from tests.verify.world import AT_ONCE, NINE, TEN, World, check, event, served, status, stay, walk
 
 TICK_S = 60.0
 
@@ -187,6 +187,23 @@ def test_a_flood_of_late_fixes_is_judged_at_a_bounded_rate(world: World) -> None
         world.send(chain.from_iterable([outbox[second * 15 : second * 15 + 15]]))
         judged += world.verify(NINE + 1801 + second)
     assert 3 <= judged <= 5, "once every 20 s, and not once a second"
+
+
+def test_a_home_in_which_somebody_moves_costs_few_looks_and_is_told_of(world: World) -> None:
+    world.visit("v1", world.worker("anna"), world.site(0), NINE, TEN)
+    world.device("motion-1", "s0", "motion")
+    motion = [event("motion-1", "motion", NINE - 1800 + 20.0 * n) for n in range(360)]
+    told: set[int] = set()
+    for now in played(world, [*served("anna", 0), *motion], TEN + 1800):
+        if NINE + 1200 <= now < TEN:
+            counted = world.outcome("v1").evidence.device_events
+            told.add(counted)
+            assert now - motion[counted - 1].at <= calm.SOON_S + 2 * TICK_S
+    assert 7 <= len(told) <= 12, "at every tick it would be forty"
+    world.verify_all(TEN + 9000)
+    live = contents(world)
+    replay.rebuild(world.verifier, TEN + 9000)
+    assert contents(world) == live
 
 
 def test_a_phone_that_said_goodbye_is_online_again_with_its_next_fix(world: World) -> None:
