@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geofence import Asked, chain, engine, judge, judge_all
+from geofence import Asked, engine, judge, judge_all
 from geofence.chain import Chain, smoothed
+from geofence.evidence import Floats
 from geofence.plan import Visit
 from geofence.policy import Policy
 from tests.engine.worlds import START, bounded, circle, day, nothing, scene, seen, square
@@ -19,7 +20,7 @@ NEXT_DOOR = Visit(id="v-2", worker="w-1", site="s-2", service="default", starts_
 def made(seed: int) -> Chain:
     """A chain of some length, with steps of all sizes."""
     rng = np.random.default_rng(seed)
-    states, length = int(rng.integers(2, 4)), int(rng.choice([1, 2, 15, 16, 17, 18, 33, 60]))
+    states, length = int(rng.integers(2, 4)), int(rng.choice([1, 2, 15, 16, 17, 33, 60, 256, 257, 300]))
     moves = rng.dirichlet(np.full(states, 0.3), (states, length)).transpose(0, 2, 1)
     return Chain(rng.dirichlet(np.ones(states)), moves * np.exp(rng.uniform(-9.0, 9.0, (1, states, length))))
 
@@ -35,13 +36,28 @@ def asked(seed: int) -> Asked:
     return Asked(scene(site, planned_s, **other), seen(nothing() if seed % 9 == 0 else of), POLICY, START + at)
 
 
+def step_by_step(chain: Chain) -> list[Floats]:
+    """The probability of each state at each node by the textbook: forward, backward, multiplied, each made to sum to one."""
+    x, known = chain.prior, []
+    for step in np.moveaxis(chain.steps, 2, 0):
+        x = x @ step
+        x = x / x.sum()
+        known.append(x)
+    z, later = np.ones(len(chain.prior)), []
+    for step in np.moveaxis(chain.steps, 2, 0)[::-1]:
+        later.append(z)
+        z = step @ z
+        z = z / z.sum()
+    return [x * z / (x * z).sum() for x, z in zip(known, later[::-1], strict=True)]
+
+
 @bounded
-@given(st.lists(st.integers(0, 9999), min_size=30, max_size=60))
-def test_a_chain_comes_to_the_same_bits_in_any_company(seeds: list[int]) -> None:
+@given(st.lists(st.integers(0, 9999), min_size=1, max_size=30))
+def test_a_chain_comes_to_what_it_comes_to_step_by_step_and_to_the_same_bits_in_any_company(seeds: list[int]) -> None:
     chains = [made(seed) for seed in seeds]
     for one, told in zip(chains, smoothed(chains), strict=True):
+        assert np.allclose(told.T, step_by_step(one), rtol=0.0, atol=1e-9)
         assert np.array_equal(told, smoothed([one])[0])
-        assert told.shape == one.steps.shape[1:]
 
 
 def test_a_long_chain_of_the_strongest_observations_stays_within_numbers() -> None:
@@ -53,7 +69,7 @@ def test_a_long_chain_of_the_strongest_observations_stays_within_numbers() -> No
         assert told[0, [2500, 4999]] == pytest.approx(0.0, abs=1e-6)
 
 
-@settings(bounded, max_examples=8)
+@settings(bounded, max_examples=6)
 @given(st.permutations(range(60)), st.integers(1, 60))
 def test_a_visit_is_judged_to_the_same_bytes_in_any_company(seeds: list[int], count: int) -> None:
     some = [CASES[seed] for seed in seeds[:count]]
@@ -75,7 +91,6 @@ def test_the_visits_here_are_of_every_kind() -> None:
     """Else the laws above say less than they seem to."""
     states = {len(visit.prepared.chain.prior) for visit in map(engine._heard, CASES) if visit.prepared is not None}
     assert states == {2, 3}
-    assert len(CASES) > 4 * chain.FEW
     assert any(engine._heard(one).prepared is None for one in CASES)
     verdicts = {msgspec.json.decode(outcome)["verdict"] for outcome in ALONE}
     assert {"pending", "verified", "unknown"} <= verdicts
