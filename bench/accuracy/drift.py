@@ -22,6 +22,7 @@ from msgspec import Struct
 from bench.accuracy import drift_homes, drift_phone, drift_ways
 from bench.accuracy.case import SAMPLINGS, Case, Sampling
 from bench.accuracy.definition import presence, truth
+from bench.accuracy.drift_cheats import MANNERS
 from bench.accuracy.drift_homes import OWN, Ground, Home
 from bench.accuracy.drift_phone import PLAIN, Bend
 from bench.accuracy.drift_ways import OUTDOORS, Way
@@ -39,8 +40,6 @@ BEHAVIOURS = {
     "wrong_site": 0.06,
     "spoofer": 0.07,
 }
-MANNERS = ("mock", "frozen", "still", "jump")
-"""How a spoofer does it: with the flag; to the same decimetre; with a tremble of 5 cm; real until she checks in, then there."""
 PLANNED_MIN = (20, 30, 45, 60, 90, 120, 180)
 REACH_S = 3900.0
 """The world goes on for this long before and after the plan."""

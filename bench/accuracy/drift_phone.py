@@ -10,9 +10,10 @@ import math
 import numpy as np
 from msgspec import Struct
 
-from bench.accuracy import drift_doors
+from bench.accuracy import drift_cheats, drift_doors
 from bench.accuracy.case import INTERVAL_S, Sampling
 from bench.accuracy.definition import Seen
+from bench.accuracy.drift_cheats import CHEATS
 from bench.accuracy.drift_homes import OWN, Ground
 from bench.accuracy.drift_ways import Way
 from device_sim.spans import Span
@@ -213,15 +214,10 @@ def _measure(rng: np.random.Generator, phone: Phone, of: Setting, times: Floats)
         spread[:, cell] = rng.normal(0, 1, (2, int(cell.sum()))) * accuracy[cell] / RADIUS_68
     x, y = way.at(times - phone.lag_s)
     x, y = x + spread[0], y + spread[1]
-    spoofed = np.zeros(len(times), dtype=bool)
-    if of.behaviour == "spoofer":
-        spoofed = (times >= way.came) & (times < way.went)
-        rooms = ground.homes[OWN].building
-        tremble_m = {"mock": 3.0, "frozen": 0.0, "still": 0.05, "jump": 5.0}[of.manner]
-        x[spoofed] = rooms.x + 1.2 + tremble_m * _wander(rng, times, np.full(len(times), 90.0))[spoofed]
-        y[spoofed] = rooms.y - 0.8 + tremble_m * _wander(rng, times, np.full(len(times), 90.0))[spoofed]
-        accuracy[spoofed] = {"jump": 8.0, "mock": 10.0}.get(of.manner, 5.0)
-    return x, y, accuracy, spoofed
+    if of.behaviour != "spoofer":
+        return x, y, accuracy, np.zeros(len(times), dtype=bool)
+    rooms, measured = ground.homes[OWN].building, (x, y, accuracy)
+    return drift_cheats.play(CHEATS[of.manner], way, rooms, times, measured, spread, lambda memory: _wander(rng, times, memory))
 
 
 def _wander(rng: np.random.Generator, times: Floats, memory_s: Floats) -> Floats:

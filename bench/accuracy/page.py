@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from bench.accuracy.case import AWAY, SAMPLINGS, Sampling
+from bench.accuracy.drift_cheats import BEYOND
 from bench.accuracy.score import SEEN_SHARE, Figures, Row, causes, confusion, figures
 
 SURROUNDINGS = ("open", "house", "canyon", "flats")
@@ -30,8 +31,8 @@ def headline(rows: Iterable[Row]) -> list[Row]:
 
 
 def wrongly_verified(rows: Iterable[Row]) -> list[Row]:
-    """Verified, and she was not there."""
-    return [r for r in rows if r.verdict == "verified" and r.true_s < SERVED_S]
+    """Verified, and she was not there; without the cheats that no evidence can tell."""
+    return [r for r in rows if r.verdict == "verified" and r.true_s < SERVED_S and r.manner not in BEYOND]
 
 
 def wrongly_contradicted(rows: Iterable[Row]) -> list[Row]:
@@ -166,7 +167,8 @@ def wrongs(rows: Sequence[Row], worlds: Sequence[str]) -> str:
         for sampling in SAMPLINGS:
             own = [r for r in rows if (r.world, r.sampling, r.method) == (world, sampling, "engine")]
             if own:
-                absent, there = (sum(r.true_s < SERVED_S for r in own), sum(r.planned_there_s >= SERVED_S for r in own))
+                absent = sum(r.true_s < SERVED_S and r.manner not in BEYOND for r in own)
+                there = sum(r.planned_there_s >= SERVED_S for r in own)
                 bad, unjust = len(wrongly_verified(own)), len(wrongly_contradicted(own))
                 short = sum(r.verdict == "verified" and SERVED_S <= r.true_s < SHORT_SHARE * r.planned_s for r in own)
                 lines.append(f"| {world} | {sampling} | {absent} | {bad} | {there} | {unjust} | {short} |")
@@ -219,7 +221,7 @@ def summary(rows: Sequence[Row], worlds: Sequence[str], methods: Sequence[str]) 
 
 def cheats(rows: Sequence[Row], worlds: Sequence[str]) -> str:
     """What becomes of the visits in which she was elsewhere."""
-    return "\n\n".join((wrongs(rows, worlds), *(by_manner(rows, world) for world in worlds)))
+    return "\n\n".join((wrong_line(rows), wrongs(rows, worlds), *(by_manner(rows, world) for world in worlds)))
 
 
 def bent(rows: Mapping[str, Sequence[Row]]) -> str:
@@ -241,11 +243,16 @@ def bent(rows: Mapping[str, Sequence[Row]]) -> str:
 def wrong_line(rows: Sequence[Row]) -> str:
     """How many visits without the worker there were, and how many of them were verified."""
     absent = [r for r in rows if r.behaviour in AWAY and r.true_s < SERVED_S]
+    beyond = [r for r in absent if r.manner in BEYOND]
     bad = len([r for r in wrongly_verified(rows) if r.behaviour in AWAY])
     served = sum(r.planned_there_s >= SERVED_S for r in rows)
     unjust = len(wrongly_contradicted(rows))
-    told = f"{len(absent)} visits in which she was elsewhere: {bad} `verified`."
-    return f"{told} {served} served ones beside them: {unjust} `contradicted`."
+    paid = sum(r.verdict == "verified" for r in beyond)
+    return (
+        f"{len(absent) - len(beyond)} visits in which she was elsewhere: {bad} `verified`. {served} served ones beside them: "
+        f"{unjust} `contradicted`. {len(beyond)} more by cheats that no evidence of a phone can tell "
+        f"({', '.join(sorted(BEYOND))}): {paid} `verified`."
+    )
 
 
 def by_manner(rows: Iterable[Row], world: str) -> str:
