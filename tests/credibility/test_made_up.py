@@ -51,15 +51,25 @@ def test_a_stay_that_was_sprung_from_is_made_up_if_nobody_saw_her_come(every_s: 
 
 
 def test_who_was_seen_to_come_is_not_doubted_because_her_phone_is_wrong_afterwards() -> None:
-    at, east = visit(60.0, away_m=2500.0, gone_mps=1e9)
+    at, east = visit(60.0, away_m=2500.0, came_mps=4.2, gone_mps=1e9)
     assert not flagged(at, east, 8.0)[there(at)].any()
 
 
 def test_a_phone_that_wakes_up_elsewhere_has_sprung_nowhere() -> None:
     """It slept on the way, and its first answer was the last one that it remembered."""
     at, east = visit(60.0, away_m=2500.0, came_mps=1e9)
-    seen = (at < CAME - 1800.0) | (at >= CAME - 60.0)
+    seen = (at < CAME - 1800.0) | ((at >= CAME - 60.0) & (at <= WENT))
     assert not flagged(at[seen], east[seen], 8.0)[there(at)[seen]].any()
+
+
+def test_what_is_believed_before_a_phone_goes_astray_for_long_is_believed_afterwards() -> None:
+    """It finds back by the step by which it went, and the place in between is the one that is doubted."""
+    at, east = visit(60.0, away_m=1500.0, came_mps=4.2, gone_mps=4.2)
+    astray = (at >= CAME + 900.0) & (at < CAME + 1800.0)
+    unsteady = np.where(np.arange(len(at)) % 2 == 0, 70.0, 0.0)
+    told = flagged(at, np.where(astray, 2000.0 + unsteady, east), 8.0)
+    assert told[astray].all()
+    assert not told[~astray].any()
 
 
 @pytest.mark.parametrize("every_s", [10.0, 60.0, 300.0])
@@ -79,12 +89,23 @@ def test_a_stay_of_one_radius_is_made_up_if_the_phone_has_no_such_habit(every_s:
 
 
 def test_one_radius_indoors_is_no_reproach() -> None:
-    """Wi-Fi's is; so is that of who was seen at the home, with other ones, before it began; and of a phone that has a few."""
-    at, east = visit(60.0)
-    assert not flagged(at, east, np.where(there(at), 35.0, varied(at))).any(), "Wi-Fi"
-    assert not flagged(at, east, np.where(there(at), 8.0, varied(at))).any(), "she was at the door before"
-    at, east = visit(300.0, came_mps=4.2, gone_mps=4.2)
-    assert not flagged(at, east, np.where(there(at), 8.0, 5.0)).any(), "5 m on the way, 8 m indoors"
+    at, east = visit(60.0, came_mps=4.2, gone_mps=4.2)
+    inside = there(at)
+    assert flagged(at, east, np.where(inside, 8.0, varied(at))).any()
+    assert not flagged(at, east, np.where(inside, 35.0, varied(at))).any(), "Wi-Fi"
+    late = inside & (at > CAME + 90.0)
+    assert not flagged(at, east, np.where(late, 8.0, varied(at))).any(), "she was seen there before"
+    best = inside | (np.arange(len(at)) % 9 == 0)
+    assert not flagged(at, east, np.where(best, 3.0, np.maximum(varied(at), 3.0))).any(), "the best that it can, under an open sky"
+    assert not flagged(at, east, np.where(inside, 8.0, 5.0)).any(), "5 m on the way, 8 m indoors"
+
+
+def test_a_few_equal_radii_in_whole_metres_are_a_coincidence() -> None:
+    at, east = visit(600.0, came_mps=2.5, gone_mps=2.5)
+    radii = np.where(there(at), 8.0, 5.0 + np.arange(len(at)) % 3 + 4.0 * (np.arange(len(at)) % 2))
+    assert there(at).sum() == 7
+    assert flagged(at, east, radii + 0.1).any()
+    assert not flagged(at[at != CAME], east[at != CAME], radii[at != CAME]).any()
 
 
 def test_three_fixes_of_one_radius_are_a_coincidence() -> None:
