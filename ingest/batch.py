@@ -74,6 +74,13 @@ class Taken(Struct, frozen=True):
         """Reports, those in blocks too."""
         return len(self.reports) + sum([len(block.said) for block in self.blocks])
 
+    def halves(self) -> list["Taken"]:
+        """The same reports in two; in one, if there is no more."""
+        reports = self.reports + [report for block in self.blocks for report in block.reports()]
+        middle = len(reports) // 2
+        parts = [reports[:middle], reports[middle:]] if middle else [reports]
+        return [Taken(self.deliveries, part, self.ignored, []) for part in parts]
+
 
 class Batch:
     """Gathers messages and what they said."""

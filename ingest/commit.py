@@ -50,6 +50,18 @@ class Committed(Struct, frozen=True, kw_only=True):
     receipts: list[Receipt]
     """In the order of the commits; of one counter the last is the highest."""
 
+    def __add__(self, other: "Committed") -> "Committed":
+        """Both, one after the other."""
+        return Committed(
+            stored=self.stored + other.stored,
+            duplicate=self.duplicate + other.duplicate,
+            rejected=self.rejected + other.rejected,
+            receipts=self.receipts + other.receipts,
+        )
+
+
+NOTHING = Committed(stored=0, duplicate=0, rejected=Counter(), receipts=[])
+
 
 class Committer:
     """Commits batch after batch on one connection, which it prepares for that.
@@ -103,7 +115,7 @@ class Committer:
         self._between()
         first = self.commit_carefully(reports[:middle])
         self._between()
-        return _join(first, self.commit_carefully(reports[middle:]))
+        return first + self.commit_carefully(reports[middle:])
 
     def _transact(self, reports: Reports, write: Write, packed: Packed | None = None) -> Committed:
         with self._patience.over(self.connection), self.connection.transaction():
@@ -165,12 +177,3 @@ def _refused(delivery: Delivery, report: Report, error: Exception) -> tuple[Deli
         seq=seq,
     )
     return delivery, Report(report.payload, reject)
-
-
-def _join(one: Committed, other: Committed) -> Committed:
-    return Committed(
-        stored=one.stored + other.stored,
-        duplicate=one.duplicate + other.duplicate,
-        rejected=one.rejected + other.rejected,
-        receipts=one.receipts + other.receipts,
-    )

@@ -107,9 +107,9 @@ class Intake:
             return self._batch.take(time.monotonic())
 
     def rest(self, seconds: float) -> None:
-        """Does nothing for a while, or until told to stop."""
-        until = time.monotonic() + seconds
-        while not self.closing and (left := until - time.monotonic()) > 0:
+        """Does nothing for a while, or until told to stop. Who was told already rests all the same."""
+        until, closing = time.monotonic() + seconds, self.closing
+        while self.closing == closing and (left := until - time.monotonic()) > 0:
             self._listen(left)
 
     # Either side, and signal handlers -------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ class History(Struct):
     stalls: int = 0
     half_open: int = 0
     sessions_lost: int = 0
-    """Times the broker had forgotten us: what had waited there is gone, and phones send it again."""
+    """Times the broker had forgotten us, also while we were away: what had waited there is gone, and phones send it again."""
 
 
 class Link:
@@ -51,6 +51,7 @@ class Link:
         self._jitter = jitter
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        self._known = False
         self._proven = False
         self._current: Session | None = None
         """The session that is live, or about to be."""
@@ -59,7 +60,9 @@ class Link:
         self.history = History()
         self.broken: BaseException | None = None
 
-    def start(self) -> None:
+    def start(self, *, known: bool = False) -> None:
+        """`known`: the broker should have kept a session of ours from before."""
+        self._known = known
         self._thread.start()
 
     def wake(self) -> None:
@@ -109,9 +112,10 @@ class Link:
         """Lets a session live, and returns how many seconds it did."""
         began = time.monotonic()
         history, where = self.history, self._broker
-        if history.connections and not session.session_present:
+        if self._known and not session.session_present:
             history.sessions_lost += 1
             log.warning("The broker has forgotten us: what waited there comes again from the phones.", broker=where.host)
+        self._known = True
         history.connections += 1
         history.connected_at = time.time()
         self.session = session

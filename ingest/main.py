@@ -9,6 +9,7 @@ Rules kept here:
 - Acknowledged and receipted is what has been committed, and nothing else, whatever dies when.
 - A batch that could not be committed is tried again here, with a pause that grows, until it is: the broker would deliver it again
   only to the next session. What is unacknowledged when this program ends is delivered to the next one and found to be a repeat.
+- One that took too long is tried again in halves, so that a slow database gets something done in the time of an attempt.
 - Told to stop, it takes no more, commits what it holds, acknowledges it, and goes."""
 
 import gc
@@ -18,6 +19,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from itertools import groupby
 from operator import attrgetter
 
@@ -27,7 +29,7 @@ import structlog
 
 from ingest import reread
 from ingest.batch import Taken
-from ingest.commit import Committed, Committer
+from ingest.commit import NOTHING, Committed, Committer
 from ingest.counts import Counts
 from ingest.intake import Intake
 from ingest.link import Link, pause_s
@@ -103,6 +105,9 @@ class Ingestor:
         self._give_up_at = float("inf")
         self._beaten = True
         self._said_connected = False
+        self._committing: Taken | None = None
+        self._known: bool | None = None
+        """An ingestor of our name was live once, so that the broker should know us; None as long as nobody has looked."""
 
     def run(self) -> None:
         log.info("Started.", name=self._name)
@@ -111,7 +116,7 @@ class Ingestor:
         while not self._intake.closing and not self._beat():
             failures += 1
             self._intake.rest(pause_s(failures, self._settings.retry_max_s, self._jitter))
-        self._link.start()
+        self._link.start(known=self._known or False)
         while not self._intake.closing:
             self._beat_if_due()
             taken = self._intake.wait(IDLE_S)
@@ -128,7 +133,9 @@ class Ingestor:
         if not taken.deliveries:
             return
         started = time.monotonic()
+        self._committing = taken
         committed = self._commit_at_last(taken)
+        self._committing = None
         if committed is None:
             return
         seconds = time.monotonic() - started
@@ -161,27 +168,35 @@ class Ingestor:
         self.hang_up()
 
     def _commit_at_last(self, taken: Taken) -> Committed | None:
-        failures = 0
-        while True:
+        waiting = deque([taken])
+        committed, failures = NOTHING, 0
+        while waiting:
+            slow = self._patience.lost
             try:
                 committer = self._connect()
-                committed = committer.commit(taken.reports, taken.blocks)
+                committed += committer.commit(waiting[0].reports, waiting[0].blocks)
             except psycopg.Error as error:
                 if failures == 0:
                     log.warning("The database did not take a batch, trying on.", why=str(error).strip(), reports=taken.rows)
                 failures += 1
                 self._counts.retries += 1
                 self.hang_up()
+                if self._patience.lost > slow or isinstance(error, psycopg.errors.QueryCanceled):
+                    waiting.extendleft(reversed(waiting.popleft().halves()))
             else:
-                if failures:
-                    log.info("The database took the batch.", attempts=failures + 1)
                 self._intake.in_blocks = committer.quick
-                return committed
+                waiting.popleft()
+                if waiting:
+                    self._beat_if_due()
+                continue
             if time.monotonic() >= self._give_up_at:
                 return None
             self._intake.rest(pause_s(failures, self._settings.retry_max_s, self._jitter))
             if self._intake.closing and self._give_up_at == float("inf"):
                 self._give_up_at = time.monotonic() + self._settings.drain_s
+        if failures:
+            log.info("The database took the batch.", attempts=failures + 1)
+        return committed
 
     def _send(self, receipts: list[Receipt]) -> None:
         session = self._link.session
@@ -209,11 +224,13 @@ class Ingestor:
         now = time.time()
         session = self._link.session
         self._said_connected = session is not None
+        # What is being committed is older than what gathers meanwhile.
+        under_way = self._committing.deliveries if self._committing else []
         state = self._counts.state(
             now=now,
             connected=session is not None,
-            queue_depth=self._intake.depth,
-            oldest_at=self._intake.oldest_at,
+            queue_depth=len(under_way) + self._intake.depth,
+            oldest_at=under_way[0].received_at if under_way else self._intake.oldest_at,
             history=self._link.history,
         )
         try:
@@ -248,6 +265,8 @@ class Ingestor:
             if outage is not None:
                 log.warning("Nobody took evidence for a while.", seconds=round(outage[1] - outage[0], 1))
             state |= {"live_at": now, "protocol": "MQTTv5"}
+        elif self._known is None:
+            self._known = outages.was_live(connection, self._name)
         outages.beat(connection, self._name, now=now, started_at=self._started_at, state=state)
 
     def _connect(self) -> Committer:

@@ -52,6 +52,8 @@ SUBSCRIPTION = 1
 PUBLISH = 3
 """The type of a packet that brings a message."""
 IDLE_S = 1.0
+CUT = getattr(select, "POLLRDHUP", 0)
+"""The other side has closed, with or without bytes before that. Where the kernel does not say so, it is seen when all was read."""
 
 log = structlog.get_logger("ingest")
 
@@ -202,14 +204,20 @@ class Session:
             return
         self._collect()
         wait_s = min(patience_s, self._watch.wait_s(now))
-        sources = [self._sleeper, self._socket] if reading else [self._sleeper]
-        ready, writable, _ = select.select(sources, [self._socket] if self._unsent else [], [], wait_s)
-        if self._sleeper in ready:
+        poll = select.poll()
+        poll.register(self._sleeper, select.POLLIN)
+        # Whether it was cut is asked also where nothing is read: the broker would else count as there until there is room again.
+        poll.register(self._socket, (select.POLLIN if reading else CUT) | (select.POLLOUT if self._unsent else 0))
+        happened = dict(poll.poll(1000 * wait_s))
+        if self._sleeper.fileno() in happened:
             self._sleeper.recv(4096)
-        if writable:
+        seen = happened.get(self._socket.fileno(), 0)
+        if seen & select.POLLOUT:
             self._write()
-        if self._socket in ready:
+        if reading and seen & ~select.POLLOUT:
             self._read()
+        elif seen & (CUT | select.POLLHUP | select.POLLERR):
+            self._end(self.farewell or "the broker closed the connection")
 
     def _do_what_is_due(self, now: float) -> None:
         if not self._subscribed:

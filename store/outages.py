@@ -27,6 +27,10 @@ NEWEST_LIVE = """
 select max((state ->> 'live_at')::float8) from programs where name = 'ingest' or name like 'ingest:%'
 """
 
+WAS_LIVE = """
+select exists (select from programs where name = %s and state ? 'live_at')
+"""
+
 OPEN_OUTAGE = """
 insert into outages (start_at, end_at)
 values (to_timestamp(%(start)s), to_timestamp(%(end)s))
@@ -38,6 +42,12 @@ def beat(connection: psycopg.Connection, name: str, *, now: float, started_at: f
     """Says that a program lives, and what it has counted. `state` is any JSON object;
     an ingestor that is live puts `now` into it as `live_at`."""
     connection.execute(BEAT, {"name": name, "now": now, "started_at": started_at, "state": Jsonb(dict(state))})
+
+
+def was_live(connection: psycopg.Connection, name: str) -> bool:
+    """Whether an ingestor of this name was live at any time."""
+    row = connection.execute(WAS_LIVE, [name]).fetchone()
+    return bool(row and row[0])
 
 
 def record_silence(connection: psycopg.Connection, *, now: float, tolerated_s: float) -> tuple[float, float] | None:

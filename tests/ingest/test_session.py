@@ -59,6 +59,21 @@ def settings(**changes: object) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("way", [changes], indirect=True, ids=["set"])
 
 
+# Beginning ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("known", "kept", "lost"), [(True, False, 1), (True, True, 0), (False, False, 0)])
+def test_a_session_that_the_broker_has_forgotten_while_we_were_away_counts_as_lost(
+    broker: FakeBroker, known: bool, kept: bool, lost: int
+) -> None:
+    broker.connected = mqtt5.ConnAckPacket(session_present=kept)
+    link = Link(Settings(), broker.url, Intake(Settings()), random.Random(1))
+    link.start(known=known)
+    until(lambda: link.session is not None)
+    assert link.history.sessions_lost == lost
+    link.close()
+
+
 # Reading -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -95,6 +110,20 @@ def test_what_does_not_fit_stays_with_the_broker(broker: FakeBroker, way: Way) -
         got += len(taken.deliveries) if taken else 0
     assert got == 20_000
     pushing.join()
+
+
+@settings(rows_max=1)
+def test_a_cut_is_noticed_while_nothing_is_read(broker: FakeBroker, way: Way) -> None:
+    """The database is away for hours, and meanwhile the broker dies: whoever asks should hear that."""
+    broker.deliver(1)
+    until(lambda: way.intake.full)
+    for mid in range(2, 50):  # What lies in the socket does not hide it.
+        broker.deliver(mid)
+    first = way.session
+    broker.cut()
+    until(lambda: first.ended)
+    until(lambda: way.link.history.connections == 2)
+    assert way.intake.depth == 1
 
 
 def test_what_is_no_mqtt_ends_the_connection_and_the_next_goes_on(broker: FakeBroker, way: Way) -> None:
