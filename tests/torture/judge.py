@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import psycopg
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tests.torture.phones import Crowd, Fleet, Phone
 
@@ -59,8 +59,8 @@ class Findings(Struct):
     rejected: int = 0
     loose: int = 0
     loose_lost_by_broker: int = 0
-    complaints: Counter[str] = Counter()
-    examples: dict[str, list[str]] = {}
+    complaints: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
 
     def complain(self, what: str, example: object) -> None:
         self.complaints[what] += 1
@@ -82,7 +82,7 @@ class Findings(Struct):
 
 def judge(connection: psycopg.Connection, fleet: Fleet, blackouts: Iterable[Blackout]) -> Findings:
     """Looks at every single report."""
-    findings = Findings(complaints=Counter(), examples={})
+    findings = Findings()
     rejects = {(topic, bytes(payload)): count for topic, payload, count in connection.execute(REJECTS)}
     for phone in fleet.phones:
         _judge_phone(connection, phone, rejects, findings)
