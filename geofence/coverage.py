@@ -194,14 +194,19 @@ def _while(says: Callable[[Status], bool | None], statuses: list[Status]) -> Str
 def _offline(statuses: list[Status], fix_at: Floats, received_at: Floats) -> Stretches:
     """Where a phone was not connected.
 
-    A last will carries the time of the connection that it ends, so what it says begins with the last sign of life that we had got
-    before the will. The end is the next status online, or the next fix that reached us.
+    A phone that says that it goes, and made no fix until it says that it is back, was gone in between, whatever reached us when.
+    But a last will carries the time of the connection that it ends, so what it says begins with the last sign of life that we had
+    got before the will. The end is the next status online, or the next fix that reached us.
     """
     # Credible or not, a report that reached us shows a connection: when it was made if it came at once, else when it came.
     alive = np.where(received_at - fix_at <= LIVE_S, np.minimum(fix_at, received_at), received_at)
     out: Stretches = []
     for status in statuses:
         if status.state != "offline":
+            continue
+        returned = min((s.at for s in statuses if s.state == "online" and s.at > status.at), default=np.inf)
+        if not ((fix_at > status.at) & (fix_at < returned)).any():
+            out.append((ms(status.at), ms(returned) if returned < np.inf else FOREVER[1]))
             continue
         known = received_at <= status.received_at
         signs = fix_at[known & (fix_at <= status.received_at)].tolist()

@@ -217,6 +217,18 @@ def test_silence_before_the_last_sign_of_life_is_not_the_wills() -> None:
     assert [gap.cause for gap in outcome.gaps] == ["silent", "phone_offline"]
 
 
+@pytest.mark.parametrize("uploaded_s", [None, 90.0, 7000.0])
+def test_a_phone_that_went_and_came_back_was_offline_whatever_reached_us_when(uploaded_s: float | None) -> None:
+    of = day(every_s=10.0, planned_s=3600.0, went=3700.0)
+    told = take(of, (of.at < START + 1000.0) | (of.at >= START + 2800.0))
+    went_received = 1001.0
+    if uploaded_s is not None:  # the whole day at once, and the word of going last
+        told, went_received = replace(told, received_at=np.full(len(told.at), START + 9000.0)), 9000.0 + uploaded_s
+    words = (status(-3600.0, "online"), status(1001.0, "offline", went_received, identity=2), status(2800.0, "online", identity=3))
+    outcome = judge(HOME, seen(told, statuses=words), POLICY, START + 9e4)
+    assert [gap.cause for gap in outcome.gaps] == ["phone_offline"]
+
+
 @pytest.mark.parametrize("behind_s", [0.0, 900.0])
 def test_an_old_will_does_not_hold_against_fixes_that_came_after_it(behind_s: float) -> None:
     """Also where the phone's clock is behind and nothing that it sends seems fresh, or is believed."""
