@@ -9,7 +9,8 @@ quantiles are where the curve crosses the levels. For a departure it is one minu
 and the seconds on site at confidence u are the seconds for which P exceeds 1 - u. For one crossing that is exact. For a stretch
 that may or may not have been an absence it takes the doubt as one coin and not many, which gives the wider interval. Doubts in
 separate places, as at the two ends of a stay, come half from the same walls and the same phone: half of the square of their
-half-widths adds up as of independent errors, and half as of one.
+half-widths adds up as of independent errors, and half as of one. Stays that are nowhere sure were all here or all next door: they
+add up as one doubt.
 """
 
 from itertools import pairwise
@@ -75,11 +76,14 @@ def bridged(curve: Curve, grace_s: float) -> Curve:
 def seconds(curve: Curve, likely: list[Run]) -> Seconds:
     """On-site seconds with their 90 % interval; `likely` are the stays whose sum is the best value."""
     sure, possible = above(curve, 1.0 - TAIL), above(curve, TAIL)
-    doubts = _doubts(curve)
     best = _total(likely)
-    middle = [_within(likely, doubt) for doubt in doubts]
-    down = _together([best_s - _within(sure, doubt) for best_s, doubt in zip(middle, doubts, strict=True)])
-    up = _together([_within(possible, doubt) - best_s for best_s, doubt in zip(middle, doubts, strict=True)])
+    whole = [run for run in possible if not _within(sure, run)]
+    ends = [doubt for doubt in _doubts(sure, possible) if not _within(whole, doubt)]
+    middle = [_within(likely, doubt) for doubt in ends]
+    down = _together([best_s - _within(sure, doubt) for best_s, doubt in zip(middle, ends, strict=True)])
+    up = _together([_within(possible, doubt) - best_s for best_s, doubt in zip(middle, ends, strict=True)])
+    unsure = sum(_within(likely, run) for run in whole)
+    down, up = down + unsure, up + _total(whole) - unsure
     return Seconds(best=best, lower=max(best - down, 0.0), upper=best + up)
 
 
@@ -105,11 +109,10 @@ def _together(widths: list[float]) -> float:
     return sqrt((1.0 - ALIKE) * sum(width**2 for width in widths) + ALIKE * sum(widths) ** 2)
 
 
-def _doubts(curve: Curve) -> list[Run]:
+def _doubts(sure: list[Run], possible: list[Run]) -> list[Run]:
     """Maximal stretches in which P is neither surely on nor surely off: possible, without what is sure."""
-    sure = above(curve, 1.0 - TAIL)
     out: list[Run] = []
-    for start, end in above(curve, TAIL):
+    for start, end in possible:
         at = start
         for a, b in sure:
             if start <= a and b <= end:

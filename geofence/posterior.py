@@ -16,6 +16,7 @@
 from math import exp, log
 
 import numpy as np
+import shapely
 from msgspec import Struct
 
 from geofence import likelihood, presence
@@ -218,8 +219,7 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Poli
         return 1.0, 1.0
     gaps = np.diff(witness.fixes.at[inside], prepend=-np.inf)
     independent = float(np.minimum(1.0, gaps / policy.stay_correlation_s).sum())
-    east = float(np.average(witness.east[inside], weights=weight))
-    north = float(np.average(witness.north[inside], weights=weight))
+    east, north = _middle(scene, witness, inside, weight)
     variance = float(np.average(witness.sigma[inside] ** 2, weights=weight))
     error = np.array([(variance / independent + policy.bias_m**2) ** 0.5])
     point = (np.array([east]), np.array([north]))
@@ -235,6 +235,22 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Poli
     return _odds_to_p(support + plan * proves + home, against), _odds_to_p(support + plan + home, against)
 
 
+def _middle(scene: Scene, witness: Witness, inside: Ints, weight: Floats) -> tuple[float, float]:
+    """Where the fixes of a stay say that it was: their mean. The mean of somebody who was all over a house with a court, or with
+    two wings, lies in neither: if half of her fixes lie in the fence, the one at the lower third of their distances stands for
+    them, for positions scatter outward.
+    """
+    east, north = (float(np.average(metres, weights=weight)) for metres in (witness.east[inside], witness.north[inside]))
+    order = inside[np.argsort(witness.distance[inside], kind="stable")]
+    outside = float(witness.fence.distance(np.array([east]), np.array([north]))[0]) > 0.0
+    if outside and witness.distance[order[len(order) // 2]] <= 0.0:
+        lon, lat = (float(np.average(degrees[inside], weights=weight)) for degrees in (witness.fixes.lon, witness.fixes.lat))
+        if shapely.contains_xy(scene.site.geometry.convex_hull, lon, lat):
+            deep = order[len(order) // 3]
+            return float(witness.east[deep]), float(witness.north[deep])
+    return east, north
+
+
 def _against(
     scene: Scene, witness: Witness, core: Run, point: tuple[float, float], error_m: float, home: float, policy: Policy
 ) -> float:
@@ -248,7 +264,8 @@ def _against(
     ours = float(witness.fence.distance(*(np.array([metres]) for metres in point))[0])
     # At the edge of this fence or beyond it, and deeper in theirs: a wide fence draws a position in it no less than a narrow one
     # draws it from outside, and on shared ground it is the positions then that speak, and not the plan.
-    deeper = (ours > -0.5 * error_m) & (together.distances(*point) <= min(ours - error_m, 0.0))
+    edge_m = min(error_m, witness.fence.thickness_m / 4.0) / 2.0
+    deeper = (ours > -edge_m) & (together.distances(*point) <= min(ours - error_m, 0.0))
     theirs = np.where(deeper, np.minimum(theirs, 0.0), theirs)
     shared = np.array([witness.fence.shares_ground(fence) for fence in fences]) & ~deeper
     prior = np.where(shared, policy.same_ground_prior / len(rivals), policy.neighbour_prior)

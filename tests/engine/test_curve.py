@@ -48,3 +48,12 @@ def test_an_absence_below_the_grace_does_not_split_a_visit(absence_s: float, run
     curve = bridged(Curve(at, np.array([1.0, 1.0, 0.0, 0.0, 1.0, 1.0])), 420.0)
     assert len(above(curve, 0.5)) == runs
     assert seconds(curve, above(curve, 0.5)).lower == pytest.approx(4000.0 if runs == 1 else 4000.0 - absence_s, abs=20.0)
+
+
+@bounded
+@given(st.lists(st.tuples(st.integers(1, 300), st.sampled_from([0.0, 0.04, 0.2, 0.6, 0.9, 0.94])), min_size=2, max_size=20))
+def test_what_is_nowhere_sure_is_not_proven_however_often_it_was_likely(nodes: list[tuple[int, float]]) -> None:
+    curve = Curve(np.cumsum([float(gap) for gap, _ in nodes]), np.array([on for _, on in nodes]))
+    told = seconds(curve, above(curve, 0.5))
+    assert told.lower == pytest.approx(0.0, abs=1e-6)
+    assert told.upper == pytest.approx(sum(end - start for start, end in above(curve, 0.05)), abs=1e-6)

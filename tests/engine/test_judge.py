@@ -11,7 +11,7 @@ from geofence.evidence import Check, DeviceEvent, Fixes
 from geofence.outcome import Moment, Outcome, Seconds
 from geofence.plan import Device, Scene, Visit
 from geofence.policy import Policy
-from tests.engine.worlds import START, circle, day, errors, fixes, nothing, scene, seen, square, take
+from tests.engine.worlds import START, circle, day, errors, fixes, lonlat, nothing, scene, seen, square, take
 
 POLICY = Policy()
 HOME = scene(circle(0, 0, 60))
@@ -218,6 +218,21 @@ def test_the_plan_does_not_vouch_for_a_stay_just_outside_the_wall(away_m: float)
     outcome = told(day(place=(away_m, 0.0), sigma_m=6.0, accuracy_m=9.0), scene(square(0, 0, 15)))
     assert outcome.on_site_s.lower == 0.0
     assert outcome.verdict == "unknown"
+
+
+@pytest.mark.parametrize(("roams", "verdicts"), [(True, ("verified",)), (False, ("unknown", "contradicted"))])
+def test_who_was_all_over_a_house_about_a_court_was_there_and_who_sat_in_the_court_is_not_proven(
+    roams: bool, verdicts: tuple[str, ...]
+) -> None:
+    ring = replace(square(0, 0, 76), geometry=square(0, 0, 76).geometry.difference(square(0, 0, 40).geometry))
+    of = day(came=0.0, went=7200.0, sigma_m=5.0, accuracy_m=8.0)
+    turn = np.where((of.at >= START) & (of.at < START + 7200.0), (of.at - START) / 600.0, np.nan)
+    east, north = (lonlat(29.0 * np.cos(turn), 29.0 * np.sin(turn))[k] - lonlat(0.0, 0.0)[k] for k in (0, 1))
+    if roams:
+        of = replace(of, lon=of.lon + np.nan_to_num(east), lat=of.lat + np.nan_to_num(north))
+    outcome = told(of, scene(ring))
+    assert outcome.verdict in verdicts
+    assert roams or outcome.on_site_s.lower == 0.0
 
 
 def reading(on_site_s: float) -> verdict.Reading:
