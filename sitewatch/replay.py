@@ -23,10 +23,12 @@ from functools import partial
 from typing import TypeVar
 
 import psycopg
+import structlog
 from msgspec import Struct
 from psycopg import Connection
 
 from sitewatch import crew, judging, staying, verify
+from sitewatch.apart import MISTAKES
 from sitewatch.config import Log
 from sitewatch.crew import Hands
 from sitewatch.progress import Report, shown, silent
@@ -45,6 +47,8 @@ TELLING = 7_483_204
 
 
 Item = TypeVar("Item")
+
+log = structlog.get_logger()
 
 
 class Done(Struct, frozen=True, kw_only=True):
@@ -93,9 +97,9 @@ def rebuild(
         total = rebuilding.queue(connection, scope, now)
     # Before the visits: a stay bears on a visit that was served at another time.
     if scope.everything:
-        _in_parts("stays", stops.everybody(connection), _stays_anew, hands, report)
+        _in_parts("stays", stops.everybody(connection), partial(_stays_anew, now=now), hands, report)
     elif scope.worker is not None:
-        _in_parts("stays", [scope.worker], _stays_anew, hands, report)
+        _in_parts("stays", [scope.worker], partial(_stays_anew, now=now), hands, report)
     done = Done()
     with contextlib.closing(rebuilding.planned(connection, scope)) as visits:
         for part in hands(partial(_judge_anew, now=now), _chunks(visits)):
@@ -140,9 +144,32 @@ def _in_parts(
         report(name, done, len(items))
 
 
-def _stays_anew(connection: Connection, workers: Sequence[str]) -> int:
+def _stays_anew(connection: Connection, workers: Sequence[str], now: float) -> int:
     with _sharing(connection):
-        return staying.anew(connection, workers)
+        alerts: set[str] = set()
+        _each(connection, workers, lambda some: alerts.update(staying.anew(connection, some, now).alerts))
+        _tell(connection, changes.Changed(alerts=frozenset(alerts)))
+    return len(workers)
+
+
+def _each(connection: Connection, workers: Sequence[str], work: Callable[[Sequence[str]], None]) -> None:
+    """Does something for workers together; if a mistake is in the way, for each by itself. Who is in the way stays as she was."""
+    try:
+        with connection.transaction():
+            work(workers)
+    except MISTAKES:
+        if len(workers) == 1:
+            log.exception("A worker could not be made anew", worker=workers[0])
+            return
+        for worker in workers:
+            _each(connection, [worker], work)
+
+
+def _tell(connection: Connection, changed: changes.Changed) -> None:
+    if changed:
+        # Held until the commit, so that ids come in the order in which they are seen.
+        connection.execute("select pg_advisory_xact_lock(%s)", [TELLING])
+        changes.write(connection, changed)
 
 
 def _judge_anew(connection: Connection, visits: Sequence[str], now: float) -> Done:
@@ -153,11 +180,7 @@ def _judge_anew(connection: Connection, visits: Sequence[str], now: float) -> Do
         judged, failed, _ = judging.visits(connection, dict.fromkeys(visits, "replay"), rules, now, before)
         different = {item.visit.id for item in judged if item.outcome != before[item.visit.id].told}
         workers = judging.follow_visits(connection, judged, now).workers
-        changed = changes.Changed(visits=frozenset(different), workers=workers)
-        if changed:
-            # Held until the commit, so that ids come in the order in which they are seen.
-            connection.execute("select pg_advisory_xact_lock(%s)", [TELLING])
-            changes.write(connection, changed)
+        _tell(connection, changes.Changed(visits=frozenset(different), workers=workers))
     return Done(visits=len(visits), changed=len(different), failed=failed)
 
 
@@ -170,9 +193,13 @@ def _devices_anew(connection: Connection, touches: Sequence[Touch]) -> int:
 
 def _positions_anew(connection: Connection, workers: Sequence[str], now: float) -> int:
     with _sharing(connection):
-        positions.forget(connection, workers)
-        positions.refresh(connection, workers, now)
+        _each(connection, workers, partial(_refreshed, connection, now))
     return len(workers)
+
+
+def _refreshed(connection: Connection, now: float, workers: Sequence[str]) -> None:
+    positions.forget(connection, workers)
+    positions.refresh(connection, workers, now)
 
 
 @contextlib.contextmanager

@@ -32,11 +32,9 @@ def follow_plans(connection: Connection, bite: Bite, remapped: Collection[str], 
     return _passed_on(connection, both, now)
 
 
-def anew(connection: Connection, workers: Sequence[str]) -> int:
-    """Makes the stays of workers anew, as if none had been stored; their visits are judged afterwards. Returns how many workers."""
-    stays.forget(connection, workers)
-    stays.follow(connection, stops.anew(connection, workers), SAYING)
-    return len(workers)
+def anew(connection: Connection, workers: Sequence[str], now: float) -> Changed:
+    """Makes the stays of workers anew, as if none had been stored."""
+    return _passed_on(connection, stays.anew(connection, stops.anew(connection, workers), SAYING), now)
 
 
 def _passed_on(connection: Connection, followed: Followed, now: float) -> Changed:

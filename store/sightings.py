@@ -10,6 +10,7 @@ Rules kept here:
 """
 
 from collections.abc import Collection, Sequence
+from typing import LiteralString
 
 from psycopg import Connection
 
@@ -78,16 +79,28 @@ delete from sightings
 where first_at is null and not exists (select from sources where sources.source = sightings.source)
 """
 
-REBUILD = """
+# The sources of each table and the first time of each, by the index alone: one step a source, however much it sent.
+_FIRST: LiteralString = """
+(with recursive source_of as (
+    (select source, at from {table} order by source, at limit 1)
+    union all
+    select next.source, next.at
+    from source_of cross join lateral (
+        select source, at from {table} where {table}.source > source_of.source order by source, at limit 1
+    ) as next
+) select source, at from source_of)
+"""
+
+REBUILD: LiteralString = f"""
 insert into sightings (source, worker, first_at)
 select coalesce(seen.source, sources.source), coalesce(sources.worker, seen.source), seen.first_at
 from (
     select source, min(at) as first_at
     from (
-        select source, min(at) as at from fixes group by source
-        union all select source, min(at) from checks group by source
-        union all select source, min(at) from device_events group by source
-        union all select source, min(at) from statuses group by source
+        {_FIRST.format(table="fixes")}
+        union all {_FIRST.format(table="checks")}
+        union all {_FIRST.format(table="device_events")}
+        union all {_FIRST.format(table="statuses")}
     ) as every group by source
 ) as seen full join sources on sources.source = seen.source
 """

@@ -88,10 +88,15 @@ def follow(connection: Connection, found: Sequence[Found], saying: Saying) -> Fo
     return _write(connection, before, _said(connection, stops), saying)
 
 
-def forget(connection: Connection, workers: Collection[str]) -> None:
-    """Drops the stays of workers, so that they are made anew."""
-    connection.execute("delete from stays where worker = any(%s)", [list(workers)])
-    connection.execute(FORGET_ALERTS, {"workers": list(workers), "kind": ALERT})
+def anew(connection: Connection, found: Sequence[Found], saying: Saying) -> Followed:
+    """The same for all that there is of workers, and nothing that is stored is believed: neither their stays nor their alerts."""
+    stops = [(one.worker, stop) for one in found for stop in one.stops]
+    after = _said(connection, stops)
+    followed = _write(connection, _between(connection, found), after, saying)
+    wanted = [row for row in after if row.alert]
+    values = {"workers": [one.worker for one in found], "kind": ALERT, "wanted": [row.alert for row in wanted]}
+    stale = frozenset(alert for (alert,) in connection.execute(CLEAR_OTHERS, values))
+    return Followed(alerts=followed.alerts | stale | _follow_alerts(connection, (), wanted, saying), visits=followed.visits)
 
 
 def follow_plans(connection: Connection, visits: Collection[str], sites: Collection[str], saying: Saying) -> Followed:
@@ -269,9 +274,10 @@ returning id
 
 CLEAR = "update alerts set cleared = true where id = any(%(ids)s) and not cleared returning id"
 
-FORGET_ALERTS = """
+CLEAR_OTHERS = """
 update alerts set cleared = true
-where kind = %(kind)s and visit is null and worker = any(%(workers)s) and not cleared
+where kind = %(kind)s and visit is null and worker = any(%(workers)s) and not cleared and not id = any(%(wanted)s)
+returning id
 """
 
 SITES_NEAR = """
