@@ -185,7 +185,9 @@ async def _as_judged(database: AsyncConnection, visit: str) -> tuple[Policy, tup
     if not rows:
         raise unknown("visit", visit)
     policy, stored = await judged_by(database, rows[0]), await views.site(database, rows[0].site)
-    assert stored is not None, "a site that a visit names cannot be deleted"
+    if stored is None:
+        # Both were deleted between the two questions: a site goes only after its visits.
+        raise unknown("visit", visit)
     geometry = shapely.from_geojson(msgspec.json.encode(stored.geometry).decode())
     site = Site(id=stored.id, geometry=geometry, radius_m=stored.radius_m)
     plan = planned(rows[0])

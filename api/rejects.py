@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import Field
+from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from api import paging
+from api.body import StrictRoute
 from api.database import Database
 from api.fields import Cursor, From, Limit, Said, Text, To
 from api.problem import unknown
@@ -20,11 +21,17 @@ from api.reply import Json, rfc3339, rfc3339_or_null
 from store import rejects
 from store.rejects import Outcome, Reason, StoredReject
 
-router = APIRouter(prefix="/v1", tags=["rejects"])
+router = APIRouter(prefix="/v1", tags=["rejects"], route_class=StrictRoute)
 
 SHOWN_BYTES = 4_096
 """Of a payload in a list; one reject alone is shown whole."""
 NEWEST = 2**63 - 1
+
+
+class CloseBody(BaseModel, extra="forbid"):
+    """Why nothing can be made of it; kept with the reject."""
+
+    why: Annotated[Text, Field(examples=["a test phone, its key is gone"])]
 
 
 class ReplayRead(TypedDict):
@@ -51,7 +58,10 @@ class RejectRead(TypedDict):
     payload: Annotated[str, Field(description="as text where it is UTF-8, else base64: see `encoding`")]
     encoding: Literal["utf-8", "base64"]
     truncated: Annotated[bool, Field(description="there is more of the payload; GET this reject alone to see it")]
-    replayed_at: Annotated[Said | None, Field(description="since when it is no reject any more; null: it is open")]
+    replayed_at: Annotated[
+        Said | None, Field(description="since when it is not open any more, replayed or closed; null: it is open")
+    ]
+    closed_why: Annotated[str | None, Field(description="why a person closed it, who could make nothing of it")]
     replay: ReplayRead
 
 
@@ -67,6 +77,13 @@ class ReplayList(TypedDict):
 
     wanted: Annotated[int, Field(description="open rejects that ingest will read again within seconds or minutes")]
     more: Annotated[bool, Field(description="there were too many for one wish: say it again when these are done")]
+
+
+class CloseList(TypedDict):
+    """How many rejects were closed."""
+
+    closed: int
+    more: Annotated[bool, Field(description="there were too many for one call: say it again")]
 
 
 class _Place(paging.Key, frozen=True):
@@ -87,7 +104,7 @@ async def list_rejects(
     topic: OfTopic = None,
     start: From = None,
     end: To = None,
-    is_open: Annotated[bool | None, Query(alias="open", description="true: those that were not replayed")] = None,
+    is_open: Annotated[bool | None, Query(alias="open", description="true: those that were neither replayed nor closed")] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
@@ -122,7 +139,7 @@ async def replay_rejects(
 
 @router.post("/rejects/{id}/replay", response_model=RejectRead, response_class=Json, responses={202: {"model": RejectRead}})
 async def replay_reject(number: Number, database: Database) -> Response:
-    """Has one reject read again by ingest as it is now. 202: it will be, ask for the reject again; 200: that is done already."""
+    """Has one reject read again by ingest as it is now, also a closed one. 202: it will be, ask for it again; 200: it was."""
     wanted = rejects.Filter(ids=[number])
     async with database.transaction():
         marked = await rejects.want_soon(database, wanted)
@@ -130,6 +147,28 @@ async def replay_reject(number: Number, database: Database) -> Response:
     if not rows:
         raise unknown("reject", str(number))
     return Json(_read(rows[0], SHOWN_BYTES), 202 if marked else 200)
+
+
+@router.post("/rejects/all/close", response_model=CloseList, response_class=Json)
+async def close_rejects(
+    body: CloseBody, database: Database, reason: OfReason = None, topic: OfTopic = None, start: From = None, end: To = None
+) -> Response:
+    """Closes all open rejects that fit, the oldest first. Their bytes and their reasons stay."""
+    wanted = rejects.Filter(reason=reason, topic=topic, start=start, end=end)
+    closed = await rejects.close_soon(database, wanted, body.why)
+    return Json(CloseList(closed=closed, more=closed >= rejects.WANT_MAX))
+
+
+@router.post("/rejects/{id}/close", response_model=RejectRead, response_class=Json)
+async def close_reject(number: Number, body: CloseBody, database: Database) -> Response:
+    """Closes a reject that nobody can mend. One that is not open stays as it is: who closed it first has said why."""
+    wanted = rejects.Filter(ids=[number])
+    async with database.transaction():
+        await rejects.close_soon(database, wanted, body.why)
+        rows = await rejects.page(database, wanted, None, 1)
+    if not rows:
+        raise unknown("reject", str(number))
+    return Json(_read(rows[0], SHOWN_BYTES))
 
 
 def _read(row: StoredReject, shown: int) -> RejectRead:
@@ -146,6 +185,7 @@ def _read(row: StoredReject, shown: int) -> RejectRead:
         encoding=encoding,
         truncated=len(row.payload) > shown,
         replayed_at=rfc3339_or_null(row.replayed_at),
+        closed_why=row.closed_why,
         replay=ReplayRead(
             wanted_at=rfc3339_or_null(row.wanted_at),
             read_at=rfc3339_or_null(row.read_at),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, NotRequired, get_args
 
+import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
@@ -116,6 +117,10 @@ class History(TypedDict):
     next: str | None
 
 
+class _Version(paging.Key, frozen=True):
+    revision: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+
+
 class _Place(paging.Key, frozen=True):
     starts_at: datetime
     id: str
@@ -170,9 +175,11 @@ async def get_visit(visit: PathId, database: Database) -> Response:
 
 
 @router.get("/visits/{id}/history", response_model=History, response_class=Json)
-async def get_history(visit: PathId, database: Database) -> Response:
+async def get_history(request: Request, visit: PathId, database: Database, limit: Limit = 500, cursor: Cursor = None) -> Response:
     """What people were told of this visit, newest first, and why it changed."""
-    rows = await views.history(database, visit)
+    place = paging.decode(cursor, _Version)
+    # One more than is shown: what has changed is told by the version before.
+    rows = await views.history(database, visit, place.revision if place else None, limit + 1)
     if not rows and not await views.visits_by_id(database, [visit]):
         raise unknown("visit", visit)
     told = [outcome.read(row.outcome, row.revision) for row in rows]
@@ -186,7 +193,9 @@ async def get_history(visit: PathId, database: Database) -> Response:
         )
         for row, after, before in zip(rows, told, [*told[1:], None], strict=False)
     ]
-    return Json(History(items=items, next=None))
+    page, last = paging.cut(items, limit)
+    behind = paging.url(request, _Version(rows[limit - 1].revision)) if last else None
+    return Json(History(items=list(page), next=behind))
 
 
 @router.get("/visits", response_model=VisitList, response_class=Json)

@@ -1,4 +1,4 @@
-"""`sitewatch rejects list|show|replay`: what could not be taken, why, and another try after a mend.
+"""`sitewatch rejects list|show|replay|close|forget`: what could not be taken, why, and another try after a mend.
 
 Rules kept here:
 
@@ -38,6 +38,9 @@ console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 PAGE_ROWS = 500
+QUERY_TIMEOUT = "60s"
+CONNECT_TIMEOUT_S = 10
+"""A person waits, and a database that hangs must not make her wait for ever."""
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -55,6 +58,7 @@ def instant(typed: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+Numbers = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Which ones; or say it by the options.")]
 OfReason = Annotated[Reason | None, typer.Option("--reason", help="Only those with this reason.", show_choices=False)]
 OfTopic = Annotated[
     str | None, typer.Option("--topic", help="Only those on this topic; MQTT's + and # may stand in it.", show_default=False)
@@ -83,7 +87,7 @@ def list_(
     reason: OfReason = None,
     topic: OfTopic = None,
     since: FromTime = None,
-    everything: Annotated[bool, typer.Option("--all", help="Also those that were replayed.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that were replayed or closed.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=PAGE_ROWS, help="How many at most, newest first.")] = 50,
     as_json: AsJson = False,
     database: Database = None,
@@ -146,7 +150,7 @@ def show(
 
 @app.command()
 def replay(
-    numbers: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Which ones; or say it by the options.")] = None,
+    numbers: Numbers = None,
     reason: OfReason = None,
     topic: OfTopic = None,
     since: FromTime = None,
@@ -178,6 +182,55 @@ def replay(
     raise typer.Exit(1 if any(one.replayed_at is None for one in read) else 0)
 
 
+@app.command()
+def close(
+    why: Annotated[str, typer.Option("--why", help="Why nothing can be made of them; kept with each.", show_default=False)],
+    numbers: Numbers = None,
+    reason: OfReason = None,
+    topic: OfTopic = None,
+    since: FromTime = None,
+    database: Database = None,
+    ready_file: ReadyFile = None,
+    config_file: Config = None,
+) -> None:
+    """Close open rejects that nobody can mend, so that no alarm rings for them any more.
+
+    Their bytes and their reasons stay; `list --all` shows them, and `replay ID` opens one again.
+
+      sitewatch rejects close 17 --why 'a test phone, its key is gone'
+      sitewatch rejects close --reason no_key --topic 'owntracks/anna/#' --why 'not one of ours'
+    """
+    wanted = Filter(ids=numbers or None, reason=reason, topic=topic, start=since)
+    if wanted == Filter():
+        raise typer.BadParameter("say which: ids, --reason, --topic, or --since")
+    if not why.strip():
+        raise typer.BadParameter("say why: whoever looks later asks", param_hint="--why")
+    closed = 0
+    with _connected(database, ready_file, given.settings(config_file)) as connection:
+        while ids := rejects.close(connection, wanted, why.strip()):
+            closed += len(ids)
+    console.print(f"{closed} closed.")
+    raise typer.Exit(0 if closed or not numbers else 1)
+
+
+@app.command()
+def forget(
+    before: Annotated[
+        datetime,
+        typer.Option("--done-before", parser=instant, metavar="90d|TIME", help="Not open since before then.", show_default=False),
+    ],
+    database: Database = None,
+    ready_file: ReadyFile = None,
+    config_file: Config = None,
+) -> None:
+    """Delete rejects that are long done: replayed, or closed. One that is open is never deleted, and nothing is by itself.
+
+    sitewatch rejects forget --done-before 90d
+    """
+    with _connected(database, ready_file, given.settings(config_file)) as connection:
+        console.print(f"{rejects.forget(connection, before)} forgotten.")
+
+
 @contextmanager
 def _connected(url: str | None, ready_file: Path | None, settings: config.Settings) -> Iterator[psycopg.Connection]:
     """A connection to the database that was named; what is wrong with it is said in a line."""
@@ -186,20 +239,23 @@ def _connected(url: str | None, ready_file: Path | None, settings: config.Settin
     except UnreachableError as error:
         errors.print(str(error), markup=False, soft_wrap=True)
         raise typer.Exit(2) from error
-    with given.answering(), psycopg.connect(where, autocommit=True, application_name="sitewatch rejects") as connection:
+    connecting = {"autocommit": True, "application_name": "sitewatch rejects", "connect_timeout": CONNECT_TIMEOUT_S}
+    with given.answering(), psycopg.connect(where, **connecting) as connection:  # type: ignore[arg-type]
+        connection.execute("select set_config('statement_timeout', %s, false)", [QUERY_TIMEOUT])
         yield connection
 
 
 def _read_again(connection: psycopg.Connection, wanted: Filter, settings: config.Settings) -> Iterator[StoredReject]:
     """Every reject that was wanted, as it is after the reading. One that stays is read once, however many there are."""
     evidence.prepare(connection)
-    secrets = keys.read(connection)
     prefix, owntracks_prefix = settings.ingest.prefix, settings.ingest.owntracks_prefix
     began: datetime = connection.execute("select clock_timestamp()").fetchone()[0]  # type: ignore[index]
     # One that stays is not wanted a second time.
     unread = msgspec.structs.replace(wanted, unread_since=began)
     done: list[int] = []
     while ids := rejects.want(connection, unread):
+        # Only now: a key that was put before the wish opens what was wished for.
+        secrets = keys.read(connection)
         while reread.bite(connection, prefix=prefix, owntracks_prefix=owntracks_prefix, keys=secrets):
             pass
         done += ids
@@ -230,9 +286,17 @@ def _lines(one: StoredReject) -> Iterator[tuple[str, str]]:
         yield "read again", f"{_when(one.read_at)}: {one.outcome}"
     if one.wanted_at is not None:
         yield "wanted again", f"{_when(one.wanted_at)}, and not read yet"
-    yield "state", "open" if one.replayed_at is None else f"replayed {_when(one.replayed_at)}"
+    yield "state", _state(one)
     payload, encoding = _payload(one.payload)
     yield f"payload, {encoding}", plain(payload)
+
+
+def _state(one: StoredReject) -> str:
+    if one.replayed_at is None:
+        return "open"
+    if one.closed_why is not None:
+        return f"closed {_when(one.replayed_at)}: {plain(one.closed_why)}"
+    return f"replayed {_when(one.replayed_at)}"
 
 
 def _print_json(found: list[StoredReject]) -> None:

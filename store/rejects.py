@@ -1,7 +1,7 @@
 """Rejects: what came in and could not be taken as evidence, kept with its raw bytes, a reason and a mend.
 
     open ──a person wants it read again──▶ wanted ──ingest reads it──▶ replayed: evidence, or no evidence
-      ▲                                                     │
+      ▲ └──a person closes it, and why──▶ closed ──named again──▶ wanted
       └────────────── still rejected, and why ──────────────┘
 
 Rules kept here:
@@ -12,6 +12,9 @@ Rules kept here:
 - The same bytes on the same topic are the same reject, as they would be the same evidence: a repeat, a redelivery after a crash
   and a batch that is committed again change only when it last came and how often.
 - One that was replayed is kept, with when and what it turned out to be. Who wants it again gets the same answer.
+- One that nobody can mend may be closed, so that it stops ringing. It keeps its bytes, its reason, and why it was closed.
+- Nothing here is deleted by itself. `forget` takes what became evidence, or none, and what was closed; never one that is open.
+- Rows are locked in one order everywhere, that of their key: who waits for another never waits in a circle.
 """
 
 import re
@@ -65,6 +68,8 @@ class Outcome(StrEnum):
     """An array whose elements can be told apart by now; none could be taken, and each is a reject of its own."""
     REJECTED = "rejected"
     """Still: it stays open, with the reason and the detail of this reading."""
+    CLOSED = "closed"
+    """It was not read: a person said that nothing can be made of it."""
 
 
 class Reject(Struct, frozen=True, kw_only=True):
@@ -95,6 +100,8 @@ class StoredReject(Struct, frozen=True, kw_only=True):
     read_at: datetime | None
     outcome: str | None
     replayed_at: datetime | None
+    """Since when it is not open any more, replayed or closed."""
+    closed_why: str | None
 
 
 class Wanted(Struct, frozen=True):
@@ -159,13 +166,31 @@ def storable(text: str) -> str:
 
 
 def want(connection: psycopg.Connection, wanted: Filter) -> list[int]:
-    """Marks open rejects to be read again, the oldest first and `WANT_MAX` at most; returns their ids."""
+    """Marks open rejects to be read again, those first that nobody has read again, `WANT_MAX` at most; returns their ids.
+
+    Closed ones are open again for that, if they are named by their ids.
+    """
     return [row[0] for row in connection.execute(*_wanting(wanted))]
 
 
 async def want_soon(connection: AsyncConnection, wanted: Filter) -> int:
     """The same for who does not wait for it; returns how many."""
     return (await connection.execute(*_wanting(wanted))).rowcount
+
+
+def close(connection: psycopg.Connection, wanted: Filter, why: str) -> list[int]:
+    """Closes open rejects, the oldest first and `WANT_MAX` at most; returns their ids."""
+    return [row[0] for row in connection.execute(*_closing(wanted, why))]
+
+
+async def close_soon(connection: AsyncConnection, wanted: Filter, why: str) -> int:
+    """The same for HTTP; returns how many."""
+    return (await connection.execute(*_closing(wanted, why))).rowcount
+
+
+def forget(connection: psycopg.Connection, done_before: datetime) -> int:
+    """Deletes rejects that are not open, and have not been since before that moment; returns how many."""
+    return connection.execute(FORGET, [done_before]).rowcount
 
 
 def next_wanted(connection: psycopg.Connection, rows_max: int) -> list[Wanted]:
@@ -231,12 +256,39 @@ def _listing(wanted: Filter, before: Place | None, limit: int) -> tuple[bytes, d
 
 def _wanting(wanted: Filter) -> tuple[bytes, dict[str, Any]]:
     conditions, values = _conditions(wanted)
-    where = " and ".join(["replayed_at is null", *conditions])
+    state = OPEN if wanted.ids is None else f"({OPEN} or outcome = 'closed')"
+    where = " and ".join([state, *conditions])
+    # Who has more than one wish covers comes to the others with the next wish, also when all of these stay rejects.
     query = f"""
-    with chosen as (select id from rejects where {where} order by id limit %(limit)s)
-    update rejects set wanted_at = coalesce(wanted_at, now()) from chosen where rejects.id = chosen.id returning rejects.id
+    with {_locked(where, "wanted_at is not null, read_at nulls first, id")}
+    update rejects
+    set wanted_at = coalesce(wanted_at, now()), replayed_at = null, closed_why = null, outcome = nullif(outcome, 'closed')
+    from locked where rejects.id = locked.id returning rejects.id
     """
     return query.encode(), values | {"limit": WANT_MAX}
+
+
+def _closing(wanted: Filter, why: str) -> tuple[bytes, dict[str, Any]]:
+    conditions, values = _conditions(wanted)
+    query = f"""
+    with {_locked(" and ".join([OPEN, *conditions]), "id")}
+    update rejects set replayed_at = now(), outcome = 'closed', closed_why = %(why)s, wanted_at = null
+    from locked where rejects.id = locked.id returning rejects.id
+    """
+    return query.encode(), values | {"limit": WANT_MAX, "why": storable(why)}
+
+
+def _locked(where: str, order: str) -> str:
+    """A part of a statement: the ids of the first rows that fulfil it, locked in the order of their key.
+
+    Asked again once a row is locked: somebody else may have settled it while we waited.
+    """
+    return f"""
+    chosen as materialized (select id, {KEY} as key from rejects where {where} order by {order} limit %(limit)s),
+    locked as materialized (
+        select rejects.id from rejects join chosen using (id) where {where} order by chosen.key for update of rejects
+    )
+    """
 
 
 def _conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
@@ -269,7 +321,9 @@ def _level(level: str) -> str:
 READING = 7_483_204
 """Key of the advisory lock around reading rejects again: evidence must be written before their rows are locked, as batches do."""
 
-COLUMNS = "id, received_at, last_at, times, topic, payload, reason, detail, wanted_at, read_at, outcome, replayed_at"
+COLUMNS = "id, received_at, last_at, times, topic, payload, reason, detail, wanted_at, read_at, outcome, replayed_at, closed_why"
+KEY = "sha256(decode(md5(topic), 'hex') || payload)"
+OPEN = "replayed_at is null"
 
 CONDITIONS = {
     "ids": "id = any(%(ids)s)",
@@ -285,7 +339,8 @@ CONDITIONS = {
 # rejects wait for each other and never in a circle.
 WRITE = """
 insert into rejects as kept (received_at, last_at, times, topic, payload, reason, detail)
-select to_timestamp(min(received_at)), to_timestamp(max(received_at)), count(*), topic, payload, min(reason), min(detail)
+select to_timestamp(min(received_at)), to_timestamp(max(received_at)), count(*), topic, payload, min(reason collate "C"),
+       min(detail collate "C")
 from unnest(%(received_at)b::float8[], %(topics)b::text[], %(payloads)b::bytea[], %(reasons)b::text[], %(details)b::text[])
     as one (received_at, topic, payload, reason, detail)
 group by topic, payload
@@ -298,7 +353,8 @@ NEXT_WANTED = """
 select id, extract(epoch from received_at)::float8, topic, payload from rejects where wanted_at is not null order by id limit %s
 """
 
-SETTLE = """
+SETTLE = f"""
+with locked as materialized (select id from rejects where id = any(%(ids)s::bigint[]) order by {KEY} for update)
 update rejects set
     wanted_at = null,
     read_at = now(),
@@ -307,7 +363,13 @@ update rejects set
     reason = coalesce(read.reason, rejects.reason),
     detail = coalesce(read.detail, rejects.detail)
 from unnest(%(ids)s::bigint[], %(outcomes)s::text[], %(reasons)s::text[], %(details)s::text[]) as read (id, outcome, reason, detail)
+join locked using (id)
 where rejects.id = read.id
+"""
+
+FORGET = f"""
+with done as materialized (select id from rejects where replayed_at < %s order by {KEY} for update)
+delete from rejects using done where rejects.id = done.id
 """
 
 # Counts no further than a person would: this is asked again and again.

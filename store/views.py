@@ -206,14 +206,15 @@ async def stays(connection: AsyncConnection, wanted: StayFilter, after: tuple[da
         return await cursor.fetchall()
 
 
-async def history(connection: AsyncConnection, visit: str) -> list[OutcomeRow]:
-    """What people were told of a visit, newest first, at most a thousand versions."""
+async def history(connection: AsyncConnection, visit: str, before: int | None, limit: int) -> list[OutcomeRow]:
+    """What people were told of a visit, newest first; of the versions before that one, where one is given."""
     query = """
     select visit, revision, outcome, why, reasons, recorded_at
-    from outcome_history where visit = %s order by revision desc limit 1000
+    from outcome_history where visit = %(visit)s and revision < coalesce(%(before)s, 2147483647)
+    order by revision desc limit %(limit)s
     """
     async with connection.cursor(row_factory=class_row(OutcomeRow)) as cursor:
-        await cursor.execute(query, [visit])
+        await cursor.execute(query, {"visit": visit, "before": before, "limit": limit})
         return await cursor.fetchall()
 
 

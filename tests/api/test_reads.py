@@ -106,6 +106,10 @@ def test_the_history_says_what_people_were_told(planned: httpx.Client, connectio
     assert [(item["outcome"]["version"], item["outcome"]["verdict"]) for item in items] == [(2, "verified"), (1, "unknown")]
     assert {"what": "verdict", "before": "unknown", "after": "verified"} in items[0]["changed"]
     assert (items[1]["changed"], items[1]["why"]) == ([], "first")
+    page = planned.get("/v1/visits/v-1/history?limit=1").json()
+    assert page["items"] == items[:1], "what has changed is known from a version that is not on the page"
+    rest = planned.get(page["next"]).json()
+    assert (rest["items"], rest["next"]) == (items[1:], None)
 
 
 def test_positions_are_features_also_of_workers_nobody_planned(planned: httpx.Client, connection: psycopg.Connection) -> None:

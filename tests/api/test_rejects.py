@@ -1,7 +1,9 @@
 """Rejects over HTTP: found by reason, topic and time; wanted again, and read again by an ingest of its own."""
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import httpx
 import psycopg
@@ -105,3 +107,77 @@ def test_what_is_not_there_cannot_be_wanted(client: httpx.Client) -> None:
     assert client.post("/v1/rejects/17/replay").status_code == 404
     assert client.get("/v1/rejects/17").status_code == 404
     assert client.post("/v1/rejects/all/replay?reason=bad").status_code == 422
+
+
+def test_one_that_nobody_can_mend_is_closed_with_the_reason_and_keeps_its_bytes(
+    client: httpx.Client, connection: psycopg.Connection, ingest: Ingest
+) -> None:
+    add(connection, "owntracks/anna/phone", b'{"_type": "encrypted"}', Reason.NO_KEY)
+    add(connection, POSITION, GOOD)
+    rings = {"no_key": 1, "malformed": 1}
+    assert client.get("/readyz").json()["rejects_open"] == rings
+    number = client.get("/v1/rejects?reason=no_key").json()["items"][0]["id"]
+    assert client.post(f"/v1/rejects/{number}/close", json={}).status_code == 422
+    closed = client.post(f"/v1/rejects/{number}/close", json={"why": "a test phone"}).json()
+    assert (closed["closed_why"], closed["replay"]["outcome"], closed["reason"]) == ("a test phone", "closed", "no_key")
+    assert (closed["payload"], closed["replayed_at"] is None) == ('{"_type": "encrypted"}', False)
+    assert client.get("/readyz").json()["rejects_open"] == {"malformed": 1}
+    assert client.post(f"/v1/rejects/{number}/close", json={"why": "another"}).json() == closed, "who closed it first has said why"
+    assert client.post("/v1/rejects/all/replay").json()["wanted"] == 1, "a wish for all is not one for what was closed"
+    assert client.post("/v1/rejects/99/close", json={"why": "x"}).status_code == 404
+
+
+def test_a_closed_one_that_is_named_is_read_again_and_open_if_it_stays(
+    client: httpx.Client, connection: psycopg.Connection, ingest: Ingest
+) -> None:
+    add(connection, POSITION, b'{"at": 1}')
+    number = client.get("/v1/rejects").json()["items"][0]["id"]
+    client.post(f"/v1/rejects/{number}/close", json={"why": "rubbish"})
+    assert client.post(f"/v1/rejects/{number}/replay").status_code == 202
+    assert ingest() == 1
+    still = client.get(f"/v1/rejects/{number}").json()
+    assert (still["replayed_at"], still["closed_why"], still["replay"]["outcome"]) == (None, None, "rejected")
+
+
+def test_many_are_closed_by_a_filter_and_the_same_bytes_do_not_open_them_again(
+    client: httpx.Client, connection: psycopg.Connection
+) -> None:
+    for phone in range(3):
+        add(connection, f"owntracks/anna/{phone}", b"x", Reason.NO_KEY)
+    add(connection, POSITION, b"x")
+    answer = client.post("/v1/rejects/all/close", params={"topic": "owntracks/anna/#"}, json={"why": "not one of ours"})
+    assert answer.json() == {"closed": 3, "more": False}
+    add(connection, "owntracks/anna/1", b"x", Reason.NO_KEY)
+    assert [one["topic"] for one in client.get("/v1/rejects?open=true").json()["items"]] == [POSITION]
+    assert client.get("/v1/rejects?topic=owntracks/anna/1").json()["items"][0]["times"] == 2
+
+
+def test_a_second_wish_comes_to_those_that_the_first_one_left_out(
+    connection: psycopg.Connection, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejects, "WANT_MAX", 2)
+    for number in range(5):
+        add(connection, f"sitewatch/v1/workers/w-{number}/position", b'{"at": 1}')
+    seen: set[int] = set()
+    for _ in range(3):
+        seen.update(rejects.want(connection, rejects.Filter()))
+        ingest()
+    assert len(seen) == 5
+
+
+def test_who_settles_and_who_writes_the_same_rejects_do_not_wait_in_a_circle(database: str, connection: psycopg.Connection) -> None:
+    """Their ids are in one order, and their keys in the other: a statement that locked by id would meet one that locks by key."""
+    by_key = "select id from rejects order by sha256(decode(md5(topic), 'hex') || payload)"
+    for number in range(30):
+        add(connection, f"t/{number}", b"x")
+    first, last = next(pair for pair in pairwise(row[0] for row in connection.execute(by_key)) if pair[0] > pair[1])
+    with psycopg.connect(database) as other:
+        other.execute("select from rejects where id = %s for update", [first])
+        waiting = threading.Thread(target=rejects.want, args=[connection, rejects.Filter(ids=[first, last])])
+        waiting.start()
+        with psycopg.connect(database, autocommit=True) as watch:
+            while watch.execute("select from pg_locks where not granted").fetchone() is None:
+                assert waiting.is_alive(), "nobody waited: this proves nothing"
+        other.execute("select from rejects where id = %s for update nowait", [last])
+    waiting.join()
+    assert connection.execute("select count(*) from rejects where wanted_at is not null").fetchone() == (2,)

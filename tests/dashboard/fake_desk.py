@@ -212,6 +212,12 @@ class Fleet:
             one["replay"]["wanted_at"] = rfc3339(time.time())
         return chosen[0] if number is not None else {"wanted": len(chosen), "more": False}
 
+    def close(self, number: int, why: str) -> Json:
+        """A person can make nothing of it."""
+        one = next(one for one in self.rejects if one["id"] == number)
+        one |= {"replayed_at": rfc3339(time.time()), "closed_why": why, "replay": {**one["replay"], "outcome": "closed"}}
+        return one
+
     def read_again(self) -> None:
         """What ingest does about it: what lacked a key is opened, the rest stays."""
         for one in self.rejects:
@@ -364,10 +370,13 @@ class Handler(BaseHTTPRequestHandler):
         return self._reply(answer or {"title": "Not Found", "detail": f"{url.path} is not known"}, 200 if answer else 404)
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         url = urlsplit(self.path)
         if url.path.startswith("/v1/rejects"):
             number = url.path.split("/")[3]
+            if url.path.endswith("/close"):
+                self._reply(self.server.fleet.close(int(number), json.loads(body)["why"]))
+                return
             self._reply(self.server.fleet.want(None if number == "all" else int(number), parse_qs(url.query)), 202)
             return
         alert = self.server.fleet.alerts[unquote(self.path.split("/")[3])]
@@ -546,6 +555,7 @@ def reject(number: int, reason: str, topic: str, payload: str, times: int = 1) -
         "encoding": "utf-8",
         "truncated": False,
         "replayed_at": None,
+        "closed_why": None,
         "replay": {"wanted_at": None, "read_at": None, "outcome": None},
     }
 

@@ -65,7 +65,7 @@ def test_one_that_is_read_again_and_taken_leaves_the_list(desk: Desk, open_page:
     expect(page.get_by_text("Waits to be read")).to_have_count(1)
     desk.fleet.read_again()
     expect(page.locator("table.rejects tbody tr")).to_have_count(1, timeout=10_000)
-    page.get_by_role("button", name="Replayed").click()
+    page.get_by_role("button", name="Done").click()
     expect(page.locator("table.rejects")).to_contain_text("Is evidence now")
 
 
@@ -76,3 +76,17 @@ def test_all_of_a_reason_are_read_again_and_what_stays_says_so(desk: Desk, open_
     desk.fleet.read_again()
     expect(page.locator("table.rejects")).to_contain_text("still rejected", timeout=10_000)
     assert [one["replay"]["outcome"] for one in desk.fleet.rejects] == [None, None, "rejected"]
+
+
+def test_one_that_nobody_can_mend_is_closed_with_a_reason(desk: Desk, open_page: OpenPage) -> None:
+    page = open_page(f"{desk.url}/#/system?reason=malformed")
+    page.get_by_role("button", name="Close").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    assert desk.fleet.rejects[2]["closed_why"] is None, "who changed her mind has closed nothing"
+    page.get_by_role("button", name="Close").click()
+    page.get_by_label("Why nothing can be made of it").fill("a browser's test")
+    page.keyboard.press("Enter")
+    expect(page.locator("table.rejects")).to_have_count(0)
+    page.get_by_role("button", name="Done").click()
+    expect(page.locator("table.rejects")).to_contain_text("a browser's test")

@@ -102,3 +102,47 @@ def test_a_time_that_cannot_be_read_is_said_in_a_line(told: Told) -> None:
     assert "longer ago than there are dates" in told("list", "--since", "9999999d")
     assert "write 2h, 3d" in told("list", "--since", "yesterday")
     assert told.code == 2
+
+
+def test_one_that_nobody_can_mend_is_closed_and_says_why(told: Told) -> None:
+    assert "1 closed" in told("close", "1", "--why", "a test phone \x1b[2J")
+    assert [one["id"] for one in told.objects("list")] == [3, 2]
+    assert "closed" in told("show", "1")
+    assert "a test phone \\x1b[2J" in told("show", "1")
+    assert told.objects("show", "1")[0]["reason"] == "no_key"
+    assert "0 closed" in told("close", "1", "--why", "again")
+    assert told.code == 1
+    assert "2 closed" in told("close", "--reason", "malformed", "--why", "rubbish")
+    assert "No open rejects" in told("list")
+
+
+def test_closing_needs_a_reason_and_a_choice(told: Told) -> None:
+    told("close", "1")
+    assert told.code == 2
+    told("close", "1", "--why", " ")
+    assert told.code == 2
+    told("close", "--why", "all of them")
+    assert told.code == 2
+    assert len(told.objects("list")) == 3
+
+
+def test_what_is_long_done_is_forgotten_and_what_is_open_never(told: Told, connection: psycopg.Connection) -> None:
+    told("close", "1", "2", "--why", "rubbish")
+    assert "0 forgotten" in told("forget", "--done-before", "90d")
+    connection.execute("update rejects set replayed_at = now() - interval '91 days' where id = 1")
+    assert "1 forgotten" in told("forget", "--done-before", "90d")
+    assert [one["id"] for one in told.objects("list", "--all")] == [3, 2]
+
+
+def test_a_key_that_was_put_after_the_wish_opens_it_too(
+    told: Told, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanting = rejects.want
+
+    def want(opened: psycopg.Connection, wanted: rejects.Filter) -> list[int]:
+        found = wanting(opened, wanted)
+        keys.write(connection, SOURCE, "s3cret")
+        return found
+
+    monkeypatch.setattr(rejects, "want", want)
+    assert "1 are evidence now" in told("replay", "1")

@@ -162,12 +162,14 @@ export const TEXTS = {
     part: { database: "Database", broker: "Broker", ingest: "Ingest", verify: "Verify" },
     partState: { ok: "OK", silent: "Silent", missing: "Missing", away: "Away", unknown: "Cannot be known" },
     rejects: {
-      title: "Rejects", open: "Open", replayed: "Replayed", none: "Everything that came could be taken",
-      noneHint: "What cannot be used as evidence is kept here, with the reason and the mend.", noneReplayed: "Nothing was replayed yet",
+      title: "Rejects", open: "Open", replayed: "Done", none: "Everything that came could be taken",
+      noneHint: "What cannot be used as evidence is kept here, with the reason and the mend.", noneReplayed: "Nothing was replayed or closed yet",
       when: "First came", reason: "Reason", topic: "Topic", detail: "What is wrong, and the mend", times: "{n} times, last {when}",
       payload: "What was sent", payloadBytes: "What was sent, as base64", again: "Read again", againAll: "Read all of these again",
       againEvery: "Read all again", wanted: "Waits to be read", still: "Read {when}: still rejected",
       wished: "{n} will be read again within seconds", wishedMore: "{n} will be read again; ask once more for the rest",
+      close: "Close", closeTitle: "Close this reject", why: "Why nothing can be made of it",
+      closeHint: "No alarm rings for it any more. What was sent is kept.",
     },
     reason: {
       unknown_topic: "Unknown topic", bad_source: "Bad sender", malformed: "Not JSON", not_utf8: "Not UTF-8", too_deep: "Nested too deep",
@@ -194,7 +196,7 @@ export const TEXTS = {
       undecipherable: "The key that is known does not open it: put the right one with its worker, then read again.",
       refused_by_database: "The database refused it although it was read: a mistake of ours. Report it.",
     },
-    outcome: { evidence: "Is evidence now", no_evidence: "Says nothing", divided: "Taken apart", rejected: "Still rejected" },
+    outcome: { evidence: "Is evidence now", no_evidence: "Says nothing", divided: "Taken apart", rejected: "Still rejected", closed: "Closed" },
     service: {
       cleaning: "Cleaning", elder_care: "Elder care", child_care: "Child care", default: "Service",
       welfare_check: "Welfare check",
@@ -319,10 +321,11 @@ export const TEXTS = {
     part: { database: "数据库", broker: "消息代理", ingest: "接收", verify: "判定" },
     partState: { ok: "正常", silent: "无响应", missing: "未运行", away: "断开", unknown: "无法得知" },
     rejects: {
-      title: "拒收数据", open: "待处理", replayed: "已重读", none: "收到的数据均可用", noneHint: "无法作为证据的数据会保留在这里，并注明原因和处理办法。",
-      noneReplayed: "还没有重读过的数据", when: "首次收到", reason: "原因", topic: "主题", detail: "问题与处理办法", times: "共 {n} 次，最近 {when}",
+      title: "拒收数据", open: "待处理", replayed: "已处理", none: "收到的数据均可用", noneHint: "无法作为证据的数据会保留在这里，并注明原因和处理办法。",
+      noneReplayed: "还没有重读或关闭的数据", when: "首次收到", reason: "原因", topic: "主题", detail: "问题与处理办法", times: "共 {n} 次，最近 {when}",
       payload: "原始内容", payloadBytes: "原始内容（base64）", again: "重新读取", againAll: "全部重新读取（此原因）", againEvery: "全部重新读取", wanted: "等待读取",
-      still: "{when} 已读，仍被拒收", wished: "{n} 条将在几秒内重新读取", wishedMore: "{n} 条将重新读取；其余请再次点击",
+      still: "{when} 已读，仍被拒收", wished: "{n} 条将在几秒内重新读取", wishedMore: "{n} 条将重新读取；其余请再次点击", close: "关闭", closeTitle: "关闭此条拒收数据", why: "无法使用的理由",
+      closeHint: "不再为它告警，原始内容仍会保留。",
     },
     reason: {
       unknown_topic: "未知主题", bad_source: "发送方无效", malformed: "不是 JSON", not_utf8: "不是 UTF-8", too_deep: "嵌套过深", too_many: "一次过多",
@@ -340,7 +343,7 @@ export const TEXTS = {
       no_key: "手机加密发送而此处没有密钥：请在该人员处设置 owntracks_key，然后重新读取。", undecipherable: "已知密钥无法解密：请在该人员处设置正确密钥，然后重新读取。",
       refused_by_database: "内容可读却被数据库拒绝：这是系统缺陷，请上报。",
     },
-    outcome: { evidence: "已成为证据", no_evidence: "不含证据", divided: "已拆分", rejected: "仍被拒收" },
+    outcome: { evidence: "已成为证据", no_evidence: "不含证据", divided: "已拆分", rejected: "仍被拒收", closed: "已关闭" },
     service: { cleaning: "保洁", elder_care: "养老护理", child_care: "育儿", default: "服务", welfare_check: "探访" },
   },
 };

@@ -139,3 +139,27 @@ export function toast(text) {
   document.getElementById("toasts").append(note);
   setTimeout(() => note.remove(), 6000);
 }
+
+/** Asks for a sentence; answers null when whoever was asked thinks better of it. */
+export function ask({ title, label, hint, ok }) {
+  return new Promise((resolve) => {
+    const field = h("input", { id: "asked", required: true, maxlength: 200, autocomplete: "off" });
+    const cancel = h("button", { type: "button", onclick: () => dialog.close() }, t("common.cancel"));
+    const form = h(
+      "form",
+      { method: "dialog" },
+      h("h2", {}, title),
+      h("label", { for: "asked" }, label),
+      field,
+      h("p", { class: "muted" }, hint),
+      h("span", { class: "pair" }, h("button", { class: "primary", value: "ok" }, ok), cancel),
+    );
+    const dialog = h("dialog", {}, form);
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "ok" ? field.value.trim() || null : null);
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}

@@ -1,5 +1,5 @@
 /**
- * What could not be taken as evidence: why, the mend, the bytes, and a button to have it read again.
+ * What could not be taken as evidence: why, the mend, the bytes, and buttons to have it read again or to close it.
  *
  * A wish is acted upon by ingest within seconds, so a list in which something is wanted looks again soon.
  */
@@ -9,7 +9,7 @@ import { h, replace } from "../dom.js";
 import { deskZone } from "../fleet.js";
 import { whenever } from "../format.js";
 import { t } from "../i18n.js";
-import { emptyState, errorState, loadingState, toast } from "../widgets.js";
+import { ask, emptyState, errorState, loadingState, toast } from "../widgets.js";
 
 const PAGE_ROWS = 50;
 const SOON_MS = 2000;
@@ -182,10 +182,15 @@ function row(view, one, isOpen) {
 
 function state(view, one) {
   const when = one.replay.read_at && whenever(Date.parse(one.replay.read_at), deskZone());
+  if (one.closed_why !== null) {
+    const since = whenever(Date.parse(one.replayed_at), deskZone());
+    return [h("b", {}, t("outcome.closed")), h("div", { class: "sub" }, since), h("div", { class: "sub" }, one.closed_why)];
+  }
   if (one.replayed_at) return [h("b", {}, t(`outcome.${one.replay.outcome}`)), h("div", { class: "sub" }, when)];
   if (one.replay.wanted_at) return h("span", { class: "muted" }, t("rejects.wanted"));
   const again = h("button", { type: "button", onclick: (event) => replay(event.target, view, one) }, t("rejects.again"));
-  return [again, when && h("div", { class: "sub" }, t("rejects.still", { when }))];
+  const close = h("button", { type: "button", onclick: (event) => closeOne(event.target, view, one) }, t("rejects.close"));
+  return [h("span", { class: "pair" }, again, close), when && h("div", { class: "sub" }, t("rejects.still", { when }))];
 }
 
 async function replay(button, view, one) {
@@ -198,6 +203,11 @@ async function replayAll(button, view) {
     const { wanted, more } = await post(reason ? `rejects/all/replay?reason=${encodeURIComponent(reason)}` : "rejects/all/replay");
     toast(t(more ? "rejects.wishedMore" : "rejects.wished", { n: wanted }));
   });
+}
+
+async function closeOne(button, view, one) {
+  const why = await ask({ title: t("rejects.closeTitle"), label: t("rejects.why"), hint: t("rejects.closeHint"), ok: t("rejects.close") });
+  if (why) await wish(button, view, () => post(`rejects/${one.id}/close`, { why }));
 }
 
 async function wish(button, view, call) {
