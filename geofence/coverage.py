@@ -205,7 +205,8 @@ def _offline(statuses: list[Status], fix_at: Floats, received_at: Floats) -> Str
         if status.state != "offline":
             continue
         returned = min((s.at for s in statuses if s.state == "online" and s.at > status.at), default=np.inf)
-        if not ((fix_at > status.at) & (fix_at < returned)).any():
+        # Of a time before the first fix that we were given, nobody here knows whether there were fixes.
+        if (fix_at <= status.at).any() and not ((fix_at > status.at) & (fix_at < returned)).any():
             out.append((ms(status.at), ms(returned) if returned < np.inf else FOREVER[1]))
             continue
         known = received_at <= status.received_at
