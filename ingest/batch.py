@@ -23,6 +23,7 @@ from msgspec import Struct
 from ingest.native import Position
 from ingest.settings import Settings
 from ingest.wire import Report
+from store.packing import Packed
 
 BYTES_MAX = 16 * 1024 * 1024
 """Of the payloads in a batch. Outboxes of a day, 100 kB each, would otherwise fill the window with half a gigabyte."""
@@ -60,6 +61,13 @@ class Block(Struct, frozen=True):
         return [(self.delivery, report) for report in self.decode(self.delivery)]
 
 
+class Sorted(Struct, frozen=True):
+    """Of blocks: what can be copied as it is, and the messages that must be decoded."""
+
+    packed: Packed | None
+    odd: list[Block]
+
+
 class Taken(Struct, frozen=True):
     """What one transaction is made of: the messages in their order of arrival, and the reports in them."""
 
@@ -68,6 +76,8 @@ class Taken(Struct, frozen=True):
     ignored: int
     """Messages that carried no evidence. They are acknowledged with the others, in order."""
     blocks: list[Block]
+    sorted: Sorted | None = None
+    """The blocks, if there was time to sort them already."""
 
     @property
     def rows(self) -> int:
@@ -99,7 +109,7 @@ class Batch:
         self._bytes += len(delivery.payload)
         self._deliveries.append(delivery)
         if isinstance(said, Block):
-            self._blocks.append(said)
+            self.blocks.append(said)
             self._rows += len(said.said)
             return
         self._reports += zip(repeat(delivery), said)
@@ -138,7 +148,7 @@ class Batch:
 
     def take(self, now: float) -> Taken:
         """Everything gathered; the batch is empty afterwards."""
-        taken = Taken(self._deliveries, self._reports, self._ignored, self._blocks)
+        taken = Taken(self._deliveries, self._reports, self._ignored, self.blocks, self.sorted)
         self._taken_at = now
         self._clear()
         return taken
@@ -146,7 +156,8 @@ class Batch:
     def _clear(self) -> None:
         self._deliveries: list[Delivery] = []
         self._reports: list[tuple[Delivery, Report]] = []
-        self._blocks: list[Block] = []
+        self.blocks: list[Block] = []
+        self.sorted: Sorted | None = None
         self._rows = 0
         self._ignored = 0
         self._bytes = 0

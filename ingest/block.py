@@ -24,24 +24,17 @@ from msgspec.json import Decoder
 
 from geofence.evidence import Bools, Floats, Ints
 from ingest import native
-from ingest.batch import Block, Decode, Delivery
+from ingest.batch import Block, Decode, Delivery, Sorted
 from ingest.limits import AHEAD_MAX_S, EARLIEST_AT, Refusal, instant
 from ingest.topics import Address, NoEvidence, Unplaced
 from ingest.wire import ELEMENTS_MAX
 from store.evidence import POSTGRES_EPOCH_S
-from store.packing import Columns, Packed, pack
+from store.packing import Columns, pack
 
 ROWS_MIN = 4
 """Arrays with fewer are as fast one by one."""
 
 _positions = Decoder(list[native.Position])
-
-
-class Sorted(Struct, frozen=True):
-    """What can be copied as it is, and the messages that must be decoded."""
-
-    packed: Packed | None
-    odd: list[Block]
 
 
 class Flat(Struct, frozen=True):
@@ -67,6 +60,8 @@ def read(where: Address | NoEvidence | Unplaced, delivery: Delivery, decode: Dec
 
 def sort(blocks: list[Block]) -> Sorted:
     """Packs what is not odd."""
+    if not blocks:
+        return Sorted(None, [])
     flat = _flatten(blocks)
     numbers = set(flat.block[~flat.plain].tolist())
     odd = [block for number, block in enumerate(blocks) if number in numbers]

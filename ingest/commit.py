@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from geofence.evidence import DeviceEvent, Evidence
 from ingest import block
-from ingest.batch import Block, Delivery
+from ingest.batch import Block, Delivery, Sorted
 from ingest.patience import Patience
 from ingest.wire import Report
 from store import evidence, faults, rejects, sequences
@@ -83,11 +83,13 @@ class Committer:
         """The next batch takes the quick road."""
         return self._careful == 0
 
-    def commit(self, reports: Reports, blocks: Sequence[Block] = ()) -> Committed:
-        """Stores the reports of a batch. Raises what is no fault of theirs, as psycopg does."""
+    def commit(self, reports: Reports, blocks: Sequence[Block] = (), found: Sorted | None = None) -> Committed:
+        """Stores the reports of a batch. Raises what is no fault of theirs, as psycopg does.
+
+        `found` is what `block.sort` made of the blocks, where that was done before."""
         if self.quick:
             try:
-                return self._commit_quickly(reports, blocks)
+                return self._commit_quickly(reports, found or block.sort(list(blocks)))
             except (psycopg.Error, OverflowError, UnicodeError) as error:
                 if not faults.blames_data(error):
                     raise
@@ -96,10 +98,7 @@ class Committer:
             self._careful -= 1
         return self.commit_carefully(reports + _reports(blocks))
 
-    def _commit_quickly(self, reports: Reports, blocks: Sequence[Block]) -> Committed:
-        if not blocks:
-            return self._transact(reports, _copy)
-        found = block.sort(list(blocks))
+    def _commit_quickly(self, reports: Reports, found: Sorted) -> Committed:
         return self._transact(reports + _reports(found.odd), partial(_copy, packed=found.packed), found.packed)
 
     def commit_carefully(self, reports: Reports) -> Committed:

@@ -55,7 +55,11 @@ class Intake:
             was_empty = self._batch.messages == 0
             for delivery, one in zip(deliveries, said, strict=True):
                 self._batch.add(delivery, one, now)
-            ring = was_empty or self._batch.full
+            full = self._batch.full
+            if full and self._batch.blocks:
+                # Here, because nothing more is read until it is taken, and the other thread may be waiting for the database.
+                self._batch.sorted = block.sort(self._batch.blocks)
+            ring = was_empty or full
         if ring:
             self.ring()
 

@@ -45,6 +45,11 @@ class FakeBroker:
         assert self._client is not None
         self._client.shutdown(socket.SHUT_RDWR)
 
+    def say_no_more(self) -> None:
+        """Half of a cut: it would still hear what the client says."""
+        assert self._client is not None
+        self._client.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         self._listener.close()
         if self._client is not None:

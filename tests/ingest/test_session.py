@@ -120,7 +120,7 @@ def test_a_cut_is_noticed_while_nothing_is_read(broker: FakeBroker, way: Way) ->
     for mid in range(2, 50):  # What lies in the socket does not hide it.
         broker.deliver(mid)
     first = way.session
-    broker.cut()
+    broker.say_no_more()
     until(lambda: first.ended)
     until(lambda: way.link.history.connections == 2)
     assert way.intake.depth == 1
