@@ -121,12 +121,17 @@ def _one(
         at, share = -at[::-1], share[::-1]
     # The blur reaches further than what was asked, and times that are out of order are no curve.
     at = np.clip(at, *span)
-    there = (curve.at >= edge) & (curve.at <= high) if arrives else (curve.at <= edge) & (curve.at >= low)
-    gone = (curve.at <= edge) & (curve.at >= low) if arrives else (curve.at >= edge) & (curve.at <= high)
-    most, least = float(curve.on[there].max(initial=0.5)), float(curve.on[gone].min(initial=0.5))
-    kept = (curve.at < span[0]) | (curve.at > span[1])
-    spot = int(np.searchsorted(curve.at[kept], span[0]))
-    return Curve(np.insert(curve.at[kept], spot, at), np.insert(curve.on[kept], spot, least + (most - least) * share))
+    (since, from_edge, start), (to_edge, until, end) = (
+        np.searchsorted(curve.at, times, side=side).tolist()
+        for times, side in (((low, edge, span[0]), "left"), ((edge, high, span[1]), "right"))
+    )
+    before_it, after_it = curve.on[since:to_edge], curve.on[from_edge:until]
+    there, gone = (after_it, before_it) if arrives else (before_it, after_it)
+    most, least = float(there.max(initial=0.5)), float(gone.min(initial=0.5))
+    return Curve(
+        np.concatenate((curve.at[:start], at, curve.at[end:])),
+        np.concatenate((curve.on[:start], least + (most - least) * share, curve.on[end:])),
+    )
 
 
 def _hints(witness: Witness, seen: Observations, policy: Policy) -> tuple[Floats, Floats]:
@@ -135,6 +140,8 @@ def _hints(witness: Witness, seen: Observations, policy: Policy) -> tuple[Floats
     """
     weak = [anchor.at for anchor in witness.anchors if not anchor.strong]
     at, llr = seen.at[~seen.fix], seen.llr[~seen.fix]
+    if not weak:
+        return at, llr
     pressed = np.isin(at, weak)
     return at, np.where(pressed, np.clip(llr, -policy.llr_check_app, policy.llr_check_app), llr)
 
