@@ -56,8 +56,10 @@ CLOCK_JITTER_S = 30.0
 """By how much the delay of a live phone varies: an ordinary mobile network, and not a queue."""
 CLOCK_INTERVALS = 3.0
 """A phone that sends with each report the one before is late by one interval, and by more when a message is lost."""
-SAME_M, SAME_FIXES, SAME_ACCURACY_M = 0.12, 3, 20.0
+SAME_M, SAME_FIXES, SAME_ACCURACY_M = 0.12, 2, 20.0
 """The same position to the last of six digits, again and again, by a phone that claims to be better than Wi-Fi: fewer will do."""
+SAME_SHARE = 0.9
+"""And of the time a little less, which three reports every five minutes, or two of a phone that moves seldom, miss by a second."""
 FROZEN_SPREAD = 3.0
 """A run of frozen fixes extends no further than so many times what one may tremble, or it crept somewhere."""
 SMOOTH_M = 0.1
@@ -156,7 +158,7 @@ def _frozen(at: Floats, east: Floats, north: Floats, step: Floats, accuracy_m: F
     still = step <= policy.frozen_m
     frozen = _long_runs(at, still, policy.frozen_fixes, policy.frozen_s)
     same = (step <= SAME_M) & (accuracy_m[1:] < SAME_ACCURACY_M) & (accuracy_m[:-1] < SAME_ACCURACY_M)
-    frozen |= _long_runs(at, same, SAME_FIXES, policy.frozen_s)
+    frozen |= _long_runs(at, same, SAME_FIXES, SAME_SHARE * policy.frozen_s)
     for run in _runs(still) if frozen.any() else []:
         if max(np.ptp(east[run]), np.ptp(north[run])) > FROZEN_SPREAD * policy.frozen_m:
             frozen[run] = False
@@ -275,11 +277,25 @@ def _during(fixes: Fixes, own: Ints, place: Expected) -> Ints:
 def _near_by(fixes: Fixes, rows: Ints, site: Site, plane: Plane, shifts: Sequence[datum.Shift]) -> list[datum.Shift]:
     """Those of the shifts by which any of the fixes would come into the box around a site: nearly always none."""
     west, south, east, north = fence_of(site, plane).box
-    off = np.array([(shift.lon, shift.lat) for shift in shifts])
-    x, y = plane.east_north(fixes.lon[rows] - off[:, :1], fixes.lat[rows] - off[:, 1:])
+    x, y = plane.east_north(fixes.lon[rows], fixes.lat[rows])
+    off_x, off_y = plane.east_north(
+        plane.lon + np.array([shift.lon for shift in shifts]), plane.lat + np.array([shift.lat for shift in shifts])
+    )
     margin = DATUM_NEAR_M[1]
-    inside = (x >= west - margin) & (x <= east + margin) & (y >= south - margin) & (y <= north + margin)
-    return [shift for shift, some in zip(shifts, inside, strict=True) if some.any()]
+
+    def reached(dx: float, dy: float) -> bool:
+        inside = (x >= west - margin + dx) & (x <= east + margin + dx) & (y >= south - margin + dy) & (y <= north + margin + dy)
+        return bool(inside.any())
+
+    # Whoever was at one place has all of her fixes beside all of the others: most shifts need no look at each of them.
+    x_min, x_max, y_min, y_max = x.min(), x.max(), y.min(), y.max()
+    meets = (x_max >= west - margin + off_x) & (x_min <= east + margin + off_x)
+    meets &= (y_max >= south - margin + off_y) & (y_min <= north + margin + off_y)
+    return [
+        shift
+        for shift, maybe, dx, dy in zip(shifts, meets.tolist(), off_x.tolist(), off_y.tolist(), strict=True)
+        if maybe and reached(dx, dy)
+    ]
 
 
 def _at(fixes: Fixes, rows: Ints, site: Site, plane: Plane, off: tuple[float, float], policy: Policy) -> Bools:

@@ -85,7 +85,7 @@ def step(phones: Phones, steps: Steps, policy: Policy) -> Phones:
     clear &= steps.at <= steps.received_at + policy.clock_ahead_max_s
     clear &= steps.received_at - steps.at <= CLOCK_BEHIND_S * MARGIN
     clear &= _reachable(phones["at"], phones["accuracy_m"], steps.at, steps.accuracy_m, way, policy)
-    clear &= steps.at - after["moved_at"] < policy.frozen_s
+    clear &= steps.at - after["moved_at"] < policy.frozen_s * MARGIN
     after["plain"] = phones["plain"] & clear & (steps.at > phones["at"])
     after["at"], after["lon"], after["lat"], after["accuracy_m"] = steps.at, steps.lon, steps.lat, steps.accuracy_m
     return after
