@@ -121,10 +121,8 @@ def _one(
         at, share = -at[::-1], share[::-1]
     # The blur reaches further than what was asked, and times that are out of order are no curve.
     at = np.clip(at, *span)
-    (since, from_edge, start), (to_edge, until, end) = (
-        np.searchsorted(curve.at, times, side=side).tolist()
-        for times, side in (((low, edge, span[0]), "left"), ((edge, high, span[1]), "right"))
-    )
+    since, from_edge, start = np.searchsorted(curve.at, (low, edge, span[0])).tolist()
+    to_edge, until, end = np.searchsorted(curve.at, (edge, high, span[1]), side="right").tolist()
     before_it, after_it = curve.on[since:to_edge], curve.on[from_edge:until]
     there, gone = (after_it, before_it) if arrives else (before_it, after_it)
     most, least = float(there.max(initial=0.5)), float(gone.min(initial=0.5))
