@@ -104,6 +104,8 @@ def unproven(presence: Curve, seen: Stretches, witness: Witness) -> Curve:
 
 def _lived_in(witness: Witness, presence: Curve) -> bool:
     """Whether somebody else moves about in the home: it stirs, doors aside, while she is not there, nor just was or will be."""
+    if len(witness.activity) < STIRS_MIN:
+        return False
     rooms = np.setdiff1d(witness.activity, witness.doors)
     possible = np.maximum(presence.value(rooms - AT_DOOR_S), np.maximum(presence.value(rooms), presence.value(rooms + AT_DOOR_S)))
     return bool(np.count_nonzero(possible < GONE) >= STIRS_MIN)
