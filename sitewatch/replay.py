@@ -19,7 +19,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import TypeVar
 
 import psycopg
@@ -35,7 +35,9 @@ from sitewatch.progress import Report, shown, silent
 from sitewatch.verify import prepared, writing
 from store import changes, device_states, migrate, neighbours, positions, rebuilding, sightings, stops
 from store import policies as stored_policies
+from store.changes import Changed
 from store.journal import Touch
+from store.policies import Policies
 from store.rebuilding import Planned, Scope
 
 CHUNK = 200
@@ -57,7 +59,19 @@ class Done(Struct, frozen=True, kw_only=True):
     visits: int = 0
     changed: int = 0
     failed: int = 0
+    """Visits that could not be judged, and workers of whom something could not be made anew."""
     took_s: float = 0.0
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """What became of a chunk, or of many."""
+
+    items: int = 0
+    changed: int = 0
+    failed: int = 0
+
+    def __add__(self, other: "Part") -> "Part":
+        return Part(items=self.items + other.items, changed=self.changed + other.changed, failed=self.failed + other.failed)
 
 
 def run(
@@ -96,19 +110,16 @@ def rebuild(
             rebuilding.drop_orphans(connection)
         total = rebuilding.queue(connection, scope, now)
     # Before the visits: a stay bears on a visit that was served at another time.
+    workers = stops.everybody(connection) if scope.everything else [scope.worker] if scope.worker is not None else []
+    others = [_in_parts("stays", _chunked(workers), len(workers), partial(_stays_anew, now=now), hands, report)]
+    with contextlib.closing(rebuilding.planned(connection, scope)) as planned:
+        visits = _in_parts("visits", _chunks(planned), total, partial(_judge_anew, now=now), hands, report)
     if scope.everything:
-        _in_parts("stays", stops.everybody(connection), partial(_stays_anew, now=now), hands, report)
-    elif scope.worker is not None:
-        _in_parts("stays", [scope.worker], partial(_stays_anew, now=now), hands, report)
-    done = Done()
-    with contextlib.closing(rebuilding.planned(connection, scope)) as visits:
-        for part in hands(partial(_judge_anew, now=now), _chunks(visits)):
-            done = Done(visits=done.visits + part.visits, changed=done.changed + part.changed, failed=done.failed + part.failed)
-            report("visits", done.visits, total)
-    if scope.everything:
-        _in_parts("devices", device_states.everything(connection), _devices_anew, hands, report)
-        _in_parts("positions", positions.everybody(connection), partial(_positions_anew, now=now), hands, report)
-    return Done(visits=done.visits, changed=done.changed, failed=done.failed, took_s=time.monotonic() - began)
+        devices, workers = device_states.everything(connection), positions.everybody(connection)
+        others.append(_in_parts("devices", _chunked(devices), len(devices), _devices_anew, hands, report))
+        others.append(_in_parts("positions", _chunked(workers), len(workers), partial(_positions_anew, now=now), hands, report))
+    failed = visits.failed + sum(part.failed for part in others)
+    return Done(visits=visits.items, changed=visits.changed, failed=failed, took_s=time.monotonic() - began)
 
 
 def digest(connection: Connection) -> str:
@@ -135,71 +146,90 @@ def _chunks(visits: Iterator[Planned]) -> Iterator[list[str]]:
         yield chunk
 
 
+def _chunked(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (items[n : n + CHUNK] for n in range(0, len(items), CHUNK))
+
+
 def _in_parts(
-    name: str, items: Sequence[Item], work: Callable[[Connection, Sequence[Item]], int], hands: Hands, report: Report
-) -> None:
-    done = 0
-    for count in hands(work, (items[n : n + CHUNK] for n in range(0, len(items), CHUNK))):
-        done += count
-        report(name, done, len(items))
+    name: str,
+    chunks: Iterator[Sequence[Item]],
+    total: int,
+    work: Callable[[Connection, Sequence[Item]], Part],
+    hands: Hands,
+    report: Report,
+) -> Part:
+    done = Part()
+    for part in hands(work, chunks):
+        done += part
+        report(name, done.items, total)
+    return done
 
 
-def _stays_anew(connection: Connection, workers: Sequence[str], now: float) -> int:
+def _stays_anew(connection: Connection, workers: Sequence[str], now: float) -> Part:
     with _sharing(connection):
-        alerts: set[str] = set()
-        _each(connection, workers, lambda some: alerts.update(staying.anew(connection, some, now).alerts))
-        _tell(connection, changes.Changed(alerts=frozenset(alerts)))
-    return len(workers)
+        done = _each(connection, workers, lambda some: _Each(staying.anew(connection, some, now)))
+        _tell(connection, done.changed)
+    return Part(items=len(workers), failed=done.failed)
 
 
-def _each(connection: Connection, workers: Sequence[str], work: Callable[[Sequence[str]], None]) -> None:
-    """Does something for workers together; if a mistake is in the way, for each by itself. Who is in the way stays as she was."""
+def _judge_anew(connection: Connection, visits: Sequence[str], now: float) -> Part:
+    """Judges visits as if nothing had been derived of them."""
+    with _sharing(connection):
+        rules = stored_policies.read(connection)
+        done = _each(connection, visits, lambda some: _judged_anew(connection, some, rules, now))
+        _tell(connection, done.changed)
+    return Part(items=len(visits), changed=len(done.changed.visits), failed=done.failed)
+
+
+def _judged_anew(connection: Connection, visits: Sequence[str], rules: Policies, now: float) -> "_Each":
+    before = rebuilding.forget(connection, visits)
+    judged, failed, _ = judging.visits(connection, dict.fromkeys(visits, "replay"), rules, now, before)
+    different = {item.visit.id for item in judged if item.outcome != before[item.visit.id].told}
+    workers = judging.follow_visits(connection, judged, now).workers
+    return _Each(Changed(visits=frozenset(different), workers=workers), failed)
+
+
+def _devices_anew(connection: Connection, touches: Sequence[Touch]) -> Part:
+    with _sharing(connection):
+        device_states.forget(connection, [touch.source for touch in touches])
+        judging.follow_devices(connection, touches)
+    return Part(items=len(touches))
+
+
+def _positions_anew(connection: Connection, workers: Sequence[str], now: float) -> Part:
+    with _sharing(connection):
+        done = _each(connection, workers, partial(_refreshed, connection, now))
+    return Part(items=len(workers), failed=done.failed)
+
+
+def _refreshed(connection: Connection, now: float, workers: Sequence[str]) -> "_Each":
+    positions.forget(connection, workers)
+    return _Each(Changed(workers=frozenset(positions.refresh(connection, workers, now).changed)))
+
+
+class _Each(Struct, frozen=True):
+    changed: Changed
+    failed: int = 0
+
+
+def _each(connection: Connection, ids: Sequence[str], work: Callable[[Sequence[str]], _Each]) -> _Each:
+    """Does something for many together; if a mistake is in the way, for each by itself. Who is in the way stays as it was."""
     try:
         with connection.transaction():
-            work(workers)
+            return work(ids)
     except MISTAKES:
-        if len(workers) == 1:
-            log.exception("A worker could not be made anew", worker=workers[0])
-            return
-        for worker in workers:
-            _each(connection, [worker], work)
+        if len(ids) == 1:
+            log.exception("A visit or worker could not be made anew", id=ids[0])
+            return _Each(Changed(), 1)
+    each = [_each(connection, [id_], work) for id_ in ids]
+    return _Each(reduce(judging.united, (one.changed for one in each), Changed()), sum(one.failed for one in each))
 
 
-def _tell(connection: Connection, changed: changes.Changed) -> None:
+def _tell(connection: Connection, changed: Changed) -> None:
     if changed:
         # Held until the commit, so that ids come in the order in which they are seen.
         connection.execute("select pg_advisory_xact_lock(%s)", [TELLING])
         changes.write(connection, changed)
-
-
-def _judge_anew(connection: Connection, visits: Sequence[str], now: float) -> Done:
-    """Judges visits as if nothing had been derived of them."""
-    with _sharing(connection):
-        before = rebuilding.forget(connection, visits)
-        rules = stored_policies.read(connection)
-        judged, failed, _ = judging.visits(connection, dict.fromkeys(visits, "replay"), rules, now, before)
-        different = {item.visit.id for item in judged if item.outcome != before[item.visit.id].told}
-        workers = judging.follow_visits(connection, judged, now).workers
-        _tell(connection, changes.Changed(visits=frozenset(different), workers=workers))
-    return Done(visits=len(visits), changed=len(different), failed=failed)
-
-
-def _devices_anew(connection: Connection, touches: Sequence[Touch]) -> int:
-    with _sharing(connection):
-        device_states.forget(connection, [touch.source for touch in touches])
-        judging.follow_devices(connection, touches)
-    return len(touches)
-
-
-def _positions_anew(connection: Connection, workers: Sequence[str], now: float) -> int:
-    with _sharing(connection):
-        _each(connection, workers, partial(_refreshed, connection, now))
-    return len(workers)
-
-
-def _refreshed(connection: Connection, now: float, workers: Sequence[str]) -> None:
-    positions.forget(connection, workers)
-    positions.refresh(connection, workers, now)
 
 
 @contextlib.contextmanager

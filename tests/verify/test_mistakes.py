@@ -9,7 +9,7 @@ from psycopg import errors
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from sitewatch import apart, judging, verify
+from sitewatch import apart, judging, replay, verify
 from store import alerts, positions, stays, touched
 from tests.verify.world import AT_ONCE, NINE, TEN, World, event, served, stay, walk
 
@@ -165,3 +165,18 @@ def test_a_look_that_only_memory_asked_for_is_not_lost_with_its_transaction(worl
     assert next(tries) == 2
     assert judged == 1
     assert world.outcome("v1").evidence.fixes == 99
+
+
+def test_a_replay_leaves_as_it_was_who_cannot_be_made_anew_and_says_so(world: World) -> None:
+    world.worker("anna"), world.worker("bert"), world.site(0), world.site(5000)
+    world.visit("bad", "anna", "s0"), world.visit("good", "bert", "s5000")
+    world.send([*served("anna", 0), *served("bert", 5000)])
+    world.verify(LATER)
+    world.connection.execute("update outcomes set coverage = 0.5")
+    break_site(world, "s0")
+    done = replay.rebuild(world.verifier, LATER)
+    assert (done.visits, done.failed) == (2, 2), "her visit, and what her stay there was"
+    assert world.rows("select visit, coverage = 0.5 from outcomes order by visit") == [("bad", True), ("good", False)]
+    world.place("s0", 0)
+    assert replay.rebuild(world.verifier, LATER).failed == 0
+    assert world.rows("select visit, coverage = 0.5 from outcomes order by visit") == [("bad", False), ("good", False)]
