@@ -46,12 +46,27 @@ _VERDICT_ZH: dict[Verdict, str] = {
     "contradicted": "与证据矛盾：服务未在此处进行",
     "unknown": "无法判定",
 }
+_REMARK_EN: dict[Finding, str] = {
+    "late_arrival": "she came late",
+    "early_departure": "she left early",
+    "over_service": "she stayed longer than planned",
+    "missing_check_in": "the check-in is missing",
+    "missing_check_out": "the check-out is missing",
+}
+"""What is worth a word, and decides nothing."""
+_REMARK_ZH: dict[Finding, str] = {
+    "late_arrival": "服务人员迟到",
+    "early_departure": "服务人员早退",
+    "over_service": "停留时间超过计划",
+    "missing_check_in": "缺少签到",
+    "missing_check_out": "缺少签退",
+}
 _FINDING_EN: dict[Finding, str] = {
     "wrong_site": "she was at another known site instead",
     "unscheduled": "she was there at another time of that day",
     "spoof_suspected": "the positions look made up",
     "clock_skew": "the phone's clock is wrong",
-    "conflicting_evidence": "evidence contradicts itself",
+    "conflicting_evidence": "parts of the evidence contradict each other",
 }
 _FINDING_ZH: dict[Finding, str] = {
     "wrong_site": "服务人员当时在另一个已知地点",
@@ -60,6 +75,9 @@ _FINDING_ZH: dict[Finding, str] = {
     "clock_skew": "手机时钟不准",
     "conflicting_evidence": "证据相互矛盾",
 }
+_IN_PART_EN: dict[Finding, str] = {"wrong_site": "for a part of the planned time she was at another known site"}
+"""Of somebody who was here for the rest, or may have been."""
+_IN_PART_ZH: dict[Finding, str] = {"wrong_site": "计划时间内有一部分服务人员在另一个已知地点"}
 
 
 FEW_MS = 30_000
@@ -85,8 +103,12 @@ def explain(
     en = [f"{_VERDICT_EN[verdict]}: " if verdict != "contradicted" else f"{_VERDICT_EN[verdict]}; "]
     zh = [f"{_VERDICT_ZH[verdict]}；" if verdict == "contradicted" else f"{_VERDICT_ZH[verdict]}："]
     if en_by:
+        doubtful = verdict != "contradicted" and reading.on_site.lower < reading.on_site.best / 2.0
+        en.append("probably " if doubtful else "")
         en.append(f"on site for {best} of {planned} planned minutes (between {low} and {high}) by {_and_en(en_by)}")
-        zh.append(f"依据{'、'.join(zh_by)}，在场 {best} 分钟（{low} 至 {high} 分钟），计划 {planned} 分钟")
+        zh.append(
+            f"依据{'、'.join(zh_by)}，{'可能' if doubtful else ''}在场 {best} 分钟（{low} 至 {high} 分钟），计划 {planned} 分钟"
+        )
     else:
         en.append(f"there is no evidence at all for the {planned} planned minutes")
         zh.append(f"计划的 {planned} 分钟内没有任何证据")
@@ -98,19 +120,35 @@ def explain(
     zh.append(missing_zh)
     named = [finding for finding in findings if finding in _FINDING_EN]
     if verdict == "unknown" and not named and reading.coverage.monitored_ms >= reading.coverage.expected_ms / 2:
-        if reading.on_site.lower >= FEW_MS / 1000.0:
-            en.append("; that is too short to prove the service, and too long to say that it did not happen here")
-            zh.append("；时长不足以证实服务，也不足以认定服务未在此处进行")
-        else:
-            en.append("; what was seen does not tell being here from being close by")
-            zh.append("；现有证据无法区分在此处还是在附近")
+        reason_en, reason_zh = _undecided(reading)
+        en.append(reason_en)
+        zh.append(reason_zh)
     if tally.flags.get("datum"):
         en.append("; the positions fit the site only if read in another map datum")
         zh.append("；定位坐标与地点的坐标系似乎不一致")
+    if verdict != "contradicted" and (remarks := [finding for finding in findings if finding in _REMARK_EN]):
+        en.append("; " + _and_en([_REMARK_EN[finding] for finding in remarks]))
+        zh.append("；" + "，".join(_REMARK_ZH[finding] for finding in remarks))
     if named:
-        en.append("; " + _and_en([_FINDING_EN[finding] for finding in named]))
-        zh.append("；" + "，".join(_FINDING_ZH[finding] for finding in named))
+        in_part = reading.on_site.best >= FEW_MS / 1000.0
+        en.append("; " + _and_en([_IN_PART_EN.get(finding, "") * in_part or _FINDING_EN[finding] for finding in named]))
+        zh.append("；" + "，".join(_IN_PART_ZH.get(finding, "") * in_part or _FINDING_ZH[finding] for finding in named))
     return Sentence(en="".join(en) + ".", zh="".join(zh) + "。")
+
+
+def _undecided(reading: Reading) -> tuple[str, str]:
+    """Why a visit of which enough was seen stays open."""
+    if reading.on_site.lower >= FEW_MS / 1000.0:
+        return (
+            "; that is too short to prove the service, and too long to say that it did not happen here",
+            "；时长不足以证实服务，也不足以认定服务未在此处进行",
+        )
+    if reading.on_site.best < FEW_MS / 1000.0:
+        return (
+            "; she was probably not here, but the positions are too near, or too vague, to say so of each of them",
+            "；服务人员很可能不在此处，但定位距离过近或过于模糊，不足以逐条证明",
+        )
+    return "; what was seen does not tell being here from being close by", "；现有证据无法区分在此处还是在附近"
 
 
 def _missing(coverage: Coverage) -> tuple[str, str]:

@@ -170,7 +170,8 @@ def _elsewhere(scene: Scene, witness: Witness, policy: Policy) -> bool:
         if site.id == visit.site:
             continue
         fence = fence_of(site, witness.plane)
-        free = use.copy()
+        # On common ground a position tells one from the other only where it is clearly outside this one.
+        free = use & _clearly_off(witness) if witness.fence.shares_ground(fence) else use.copy()
         for other in scene.others:
             if other.site == site.id:
                 free &= ~((fixes.at >= other.starts_at - policy.punctuality_s) & (fixes.at < other.ends_at + policy.punctuality_s))

@@ -177,6 +177,25 @@ def test_the_sentence_names_what_is_missing_in_both_languages() -> None:
     assert outcome.explanation.en.endswith(".")
 
 
+def test_the_sentence_says_what_is_likely_as_likely_and_of_whom_was_late_that_she_was_late() -> None:
+    late = told(day(came=1500.0, went=7200.0), checks=(check(1560.0, "in"),))
+    assert "; she came late and the check-out is missing." in late.explanation.en
+    assert late.explanation.zh.endswith("；服务人员迟到，缺少签退。")
+    assert "probably" not in late.explanation.en
+    near = told(day(place=(14.0, 0.0), sigma_m=6.0, accuracy_m=9.0), scene(square(0, 0, 15)))
+    assert near.explanation.en.startswith("Undecided: probably on site for")
+    assert "可能在场" in near.explanation.zh
+
+
+def test_on_common_ground_nobody_is_told_to_have_been_at_the_wrong_site() -> None:
+    """Two homes of one tower, drawn a little apart: the positions lie in the other, a few metres off; the plan says this one."""
+    tower = square(9.0, 0.0, 24.0, "s-2")
+    of = day(place=(16.0, 0.0), sigma_m=5.0, accuracy_m=8.0)
+    assert "wrong_site" not in told(of, replace(scene(square(-9.0, 0.0, 24.0)), neighbours=(tower,))).findings
+    across = told(day(place=(90.0, 0.0)), replace(scene(circle(0.0, 0.0, 60.0)), neighbours=(circle(100.0, 0.0, 60.0, "s-2"),)))
+    assert "wrong_site" in across.findings
+
+
 def test_the_policy_and_the_engine_are_named() -> None:
     outcome = told(day(), policy=Policy(service="cleaning", version=7))
     assert (outcome.policy, outcome.engine) == (7, "3")
