@@ -173,13 +173,17 @@ def _sprung(at: Floats, _: Floats, east: Floats, north: Floats, far: Floats) -> 
     springs = (far > SPRING_M + SPRING_MPS * took) & (took <= SPRING_S)
     edges = np.flatnonzero(far > LEAP_M) if springs.any() else np.zeros(0, dtype=np.int64)
 
-    def sprung(step: int, around: Floats) -> bool:
-        return 0 <= step < len(took) and bool(springs[step]) and len(around) == LEAP_STEPS and float(around.max()) <= SPRING_S
+    def sprung(step: int, around: slice) -> bool:
+        """Whether a step was a spring beside steps of a phone that was awake, and by much faster than those."""
+        if not (0 <= step < len(took) and springs[step] and len(took[around]) == LEAP_STEPS):
+            return False
+        usual = LEAP_HASTE * float((far[around] / np.maximum(took[around], 1.0)).max())
+        return bool(took[around].max() <= SPRING_S and far[step] > usual * took[step])
 
     left = -1
     for first, last in _between(edges, len(at)):
-        into = sprung(first - 1, took[max(first - 1 - LEAP_STEPS, 0) : max(first - 1, 0)])
-        out_of = sprung(last, took[last + 1 : last + 1 + LEAP_STEPS])
+        into = sprung(first - 1, slice(max(first - 1 - LEAP_STEPS, 0), max(first - 1, 0)))
+        out_of = sprung(last, slice(last + 1, last + 1 + LEAP_STEPS))
         back = into and left >= 0 and float(np.hypot(east[first] - east[left], north[first] - north[left])) < TRAVEL_M
         seen_to_come = back or (first > 0 and took[first - 1] <= LEAP_S)
         if (into and not back) or (out_of and not seen_to_come):

@@ -80,6 +80,11 @@ def test_who_walks_rides_or_drives_to_the_door_is_believed(every_s: float, mps: 
     assert not flagged(at, east, 8.0).any()
 
 
+def test_who_drives_fast_to_the_last_minute_has_a_way() -> None:
+    at, east = visit(60.0, away_m=20_000.0, came_mps=28.0, gone_mps=28.0)
+    assert not flagged(at, east, varied(at)).any()
+
+
 @pytest.mark.parametrize("every_s", [60.0, 300.0])
 def test_a_stay_of_one_radius_is_made_up_if_the_phone_has_no_such_habit(every_s: float) -> None:
     at, east = visit(every_s, came_mps=4.2, gone_mps=4.2)
