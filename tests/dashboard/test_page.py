@@ -240,7 +240,7 @@ def test_an_alert_appears_counts_and_is_acknowledged(desk: Desk, open_page: Open
 def test_a_thousand_workers_are_a_short_list_in_the_page_and_clusters_on_the_map(open_page: OpenPage) -> None:
     desk = Desk(Fleet(1000))
     page = open_page(f"{desk.url}/#/live")
-    expect(page.locator(".filter .n").first).to_have_text("1000")
+    expect(page.locator(".filter .n").first).to_have_text("1,000")
     assert page.locator(".worker").count() < 60
     soon(lambda: len(drawn(page, "clusters")) > 3, "clusters")
     page.locator(".workers").evaluate("(list) => (list.scrollTop = list.scrollHeight)")
@@ -319,3 +319,20 @@ def test_an_arrival_before_all_that_was_looked_at_has_no_earliest(desk: Desk, op
     assert not any("NaN" in path for path in whiskers)
     page.goto(f"{desk.url}/#/visits")
     expect(page.get_by_text("≤").first).to_be_visible()
+
+
+def test_a_narrow_screen_shows_the_tab_that_is_open_and_the_verdicts(desk: Desk, open_page: OpenPage) -> None:
+    page = open_page("about:blank")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"{desk.url}/#/system")
+    inside = """(name) => {
+        const box = document.querySelector(name).getBoundingClientRect();
+        const frame = (document.querySelector(name).closest("nav") ?? document.body).getBoundingClientRect();
+        return box.left >= frame.left && box.right <= frame.right;
+    }"""
+    expect(page.locator("#bar nav a[aria-current]")).to_have_text("System")
+    assert page.evaluate(inside, "#bar nav a[aria-current]")
+    for view, told in (("visits", ".badge[data-verdict]"), ("alerts", "button"), ("devices", ".cell-online")):
+        page.goto(f"{desk.url}/#/{view}")
+        expect(page.locator(f"tbody tr {told}").first).to_be_visible()
+        assert page.evaluate(inside, f"tbody tr {told}"), view

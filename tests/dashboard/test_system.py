@@ -1,5 +1,6 @@
 """The page about the system itself: whether it runs, how evidence flows, what could not be taken, and another try at it."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -26,7 +27,8 @@ def test_it_says_what_runs_and_how_evidence_flows(desk: Desk, open_page: OpenPag
     expect(page.locator(".parts li")).to_have_count(4)
     expect(page.get_by_text("Everything answers")).to_be_visible()
     ingest = page.locator("table.programs tbody tr").first
-    for said in ("ingest:one", "1,235", "0.0 s", "3 s ago", "42"):
+    # How long ago grows while the page is opened.
+    for said in ("ingest:one", "1,235", "0.0 s", re.compile(r"\b\d+ s ago"), "42"):
         expect(ingest).to_contain_text(said)
 
 

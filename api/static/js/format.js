@@ -30,13 +30,13 @@ export function shortDay(at, zone) {
   return zoned(at, zone, { day: "numeric", month: "short" });
 }
 
-export function dayAndClock(at, zone) {
-  return at === null ? DASH : `${day(at, zone)} ${clock(at, zone)}`;
+export function dayAndClock(at, zone, told = clock) {
+  return at === null ? DASH : `${day(at, zone)} ${told(at, zone)}`;
 }
 
 /** The clock alone for today, with the day before it for any other day. */
-export function whenever(at, zone) {
-  return at !== null && dateField(at, zone) === dateField(Date.now(), zone) ? clock(at, zone) : dayAndClock(at, zone);
+export function whenever(at, zone, told = clock) {
+  return at !== null && dateField(at, zone) === dateField(Date.now(), zone) ? told(at, zone) : dayAndClock(at, zone, told);
 }
 
 /** `Europe/Helsinki (UTC+2)`. */

@@ -120,7 +120,7 @@ export const TEXTS = {
       missed: "missed by {n} points",
     },
     alerts: {
-      title: "Alerts", open: "Open", done: "Acknowledged", none: "Nothing wants a person",
+      title: "Alerts", about: "Visit or device", open: "Open", done: "Acknowledged", none: "Nothing wants a person",
       noneHint: "Alerts appear here when a visit goes wrong: a no-show, a wrong site, an SOS button, a phone gone silent.",
       noneDone: "Nothing was acknowledged yet", acknowledge: "Acknowledge", acknowledged: "Acknowledged {when}",
       cleared: "Cleared by itself", when: "Since", what: "What", where: "Where",
@@ -287,7 +287,7 @@ export const TEXTS = {
       below: "{n} 个未达标", target: "目标", met: "已达标", missed: "差 {n} 个百分点",
     },
     alerts: {
-      title: "告警", open: "待处理", done: "已确认", none: "没有需要处理的事项", noneHint: "出现未到场、地点错误、SOS 呼叫或手机失联等情况时，告警会显示在这里。",
+      title: "告警", about: "工单或设备", open: "待处理", done: "已确认", none: "没有需要处理的事项", noneHint: "出现未到场、地点错误、SOS 呼叫或手机失联等情况时，告警会显示在这里。",
       noneDone: "还没有已确认的告警", acknowledge: "确认", acknowledged: "{when} 已确认", cleared: "已自动解除", when: "发生时间", what: "事项",
       where: "对象",
     },

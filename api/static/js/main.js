@@ -143,8 +143,12 @@ function buildBar() {
 function paintBar() {
   const tab = currentRoute().tab;
   for (const [name, link] of Object.entries(parts.tabs)) {
-    if (name === tab) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (name !== tab) link.removeAttribute("aria-current");
+    else if (!link.hasAttribute("aria-current")) {
+      link.setAttribute("aria-current", "page");
+      // On a narrow screen the tabs are wider than their bar.
+      link.scrollIntoView({ inline: "center", block: "nearest" });
+    }
   }
   const open = [...fleet.alerts.values()].filter(isOpen).length;
   parts.count.hidden = open === 0;

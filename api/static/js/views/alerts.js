@@ -52,12 +52,12 @@ function paint(view) {
       view.body,
       view.done ? emptyState(t("alerts.noneDone"), "") : emptyState(t("alerts.none"), t("alerts.noneHint")),
     );
-  const heads = ["alerts.what", "alerts.when", "common.worker", "common.site", "common.visit", null];
+  const heads = ["alerts.what", "alerts.when", "common.worker", "common.site", "alerts.about", null];
   replace(
     view.body,
     h(
       "table",
-      {},
+      { class: "folding alerts" },
       h(
         "thead",
         {},
@@ -84,17 +84,17 @@ function row(view, alert) {
     { "data-severity": alert.severity, class: isOpen(alert) ? null : "done" },
     h(
       "td",
-      { class: "wide" },
+      { class: "wide cell-what" },
       h("b", {}, t(`alert.${alert.kind}`)),
       " ",
       h("span", { class: "sub" }, t(`severity.${alert.severity}`)),
       sentence(alert),
     ),
-    h("td", {}, whenever(at, zone), h("span", { class: "sub" }, ` · ${t("unit.ago", { age: age((now() - at) / 1000) })}`)),
-    h("td", {}, alert.worker ? workerLink(alert.worker) : "–"),
-    h("td", {}, alert.site ? siteLink(alert.site) : "–"),
-    h("td", {}, alert.visit ? h("a", { href: visitHref(alert.visit) }, alert.visit) : (alert.device ?? "–")),
-    h("td", { class: "number" }, state(view, alert, zone)),
+    h("td", { class: "cell-when" }, whenever(at, zone), h("span", { class: "sub" }, ` · ${t("unit.ago", { age: age((now() - at) / 1000) })}`)),
+    h("td", { class: "cell-who" }, alert.worker ? workerLink(alert.worker) : "–"),
+    h("td", { class: "cell-where" }, alert.site ? siteLink(alert.site) : "–"),
+    h("td", { class: "cell-about" }, alert.visit ? h("a", { href: visitHref(alert.visit) }, alert.visit) : (alert.device ?? "–")),
+    h("td", { class: "number cell-state" }, state(view, alert, zone)),
   );
 }
 

@@ -3,7 +3,7 @@
 import { all, Problem } from "../client.js";
 import { h, replace } from "../dom.js";
 import { now, siteName, siteZone } from "../fleet.js";
-import { age, whenever } from "../format.js";
+import { age, number, whenever } from "../format.js";
 import { t } from "../i18n.js";
 import { emptyState, errorState, loadingState, searchField, siteLink } from "../widgets.js";
 
@@ -61,7 +61,7 @@ function paint(view) {
   const wanted = view.search.trim().toLowerCase();
   const texts = (device) => [device.id, device.kind, device.name, device.site, siteName(device.site), t(`kind.${device.kind}`)];
   const rows = view.devices.filter((device) => !wanted || texts(device).some((text) => text?.toLowerCase().includes(wanted)));
-  view.shown.textContent = t("common.shown", { n: Math.min(rows.length, ROWS_MAX) });
+  view.shown.textContent = t("common.shown", { n: number(Math.min(rows.length, ROWS_MAX)) });
   replace(view.body, deviceTable(rows.slice(0, ROWS_MAX)));
 }
 
@@ -78,7 +78,7 @@ export function deviceTable(devices, { withSite = true } = {}) {
   ].filter(Boolean);
   return h(
     "table",
-    {},
+    { class: "folding devices" },
     h(
       "thead",
       {},
@@ -104,13 +104,13 @@ function row(device, withSite) {
   return h(
     "tr",
     {},
-    h("td", {}, device.name ?? device.id, device.name && h("span", { class: "sub" }, ` ${device.id}`)),
-    h("td", {}, t(`kind.${device.kind}`), device.dialect !== "native" && h("span", { class: "sub" }, ` ${device.dialect}`)),
-    withSite && h("td", {}, siteLink(device.site)),
-    h("td", {}, reported(state)),
+    h("td", { class: "cell-what" }, device.name ?? device.id, device.name && h("span", { class: "sub" }, ` ${device.id}`)),
+    h("td", { class: "cell-kind" }, t(`kind.${device.kind}`), device.dialect !== "native" && h("span", { class: "sub" }, ` ${device.dialect}`)),
+    withSite && h("td", { class: "cell-where" }, siteLink(device.site)),
+    h("td", { class: "cell-state" }, reported(state)),
     h(
       "td",
-      {},
+      { class: "cell-when" },
       at
         ? [
             whenever(at, siteZone(device.site)),
@@ -120,13 +120,13 @@ function row(device, withSite) {
     ),
     h(
       "td",
-      { "data-state": dot },
+      { class: "cell-online", "data-state": dot },
       h("i", { class: "dot", style: { display: "inline-block", "margin-right": "8px" } }),
       t(`online.${online}`),
     ),
     h(
       "td",
-      { class: "number" },
+      { class: "number cell-battery" },
       state?.battery === null || state?.battery === undefined ? "–" : `${Math.round(state.battery * 100)} %`,
     ),
   );

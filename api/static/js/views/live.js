@@ -3,6 +3,7 @@
 import { all, Problem } from "../client.js";
 import { h, replace, setText } from "../dom.js";
 import { fleet, loaded, now } from "../fleet.js";
+import { number } from "../format.js";
 import { centre, mostOf } from "../geo.js";
 import { t } from "../i18n.js";
 import { createMap, NoMap } from "../map.js";
@@ -125,7 +126,8 @@ function paint(view) {
 function paintFilters(view) {
   for (const [name, chip] of Object.entries(view.chips)) {
     const count = name === "all" ? view.people.length : view.people.filter((person) => person.state === name).length;
-    setText(chip.querySelector(".n"), String(count));
+    // Nobody is counted before anybody is known: a zero would be an answer.
+    setText(chip.querySelector(".n"), fleet.loaded ? number(count) : number(null));
     chip.setAttribute("aria-pressed", String((memory.state ?? "all") === name));
   }
 }

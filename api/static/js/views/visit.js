@@ -310,7 +310,8 @@ function historyTable(versions, zone) {
     h(
       "tr",
       {},
-      h("td", {}, whenever(Date.parse(recorded_at), zone)),
+      // Several versions may be told within a minute.
+      h("td", {}, whenever(Date.parse(recorded_at), zone, clockWithSeconds)),
       h("td", {}, verdictBadge(outcome.verdict)),
       h("td", { class: "number" }, percent(outcome.coverage)),
       h("td", { class: "muted" }, reasons.map((reason) => reasonText(reason, zone)).join(", ") || why),

@@ -3,7 +3,7 @@
 import { get, getUrl, nextPage } from "../client.js";
 import { h, replace } from "../dom.js";
 import { deskZone, fleet, loaded, now, siteName, siteZone, workerName } from "../fleet.js";
-import { clock, dateField, duration, momentClock, startOfDate, zoneName } from "../format.js";
+import { clock, dateField, duration, momentClock, number, startOfDate, zoneName } from "../format.js";
 import { t } from "../i18n.js";
 import {
   emptyState,
@@ -236,7 +236,7 @@ function paint(view) {
       errorState(view.failure, () => load(view)),
     );
   const rows = view.items;
-  view.shown.textContent = t("common.shown", { n: rows.length });
+  view.shown.textContent = t("common.shown", { n: number(rows.length) });
   if (!rows.length) {
     const filtered = searchOf(view) || verdictsOf(view).size;
     return replace(
@@ -278,7 +278,7 @@ export function visitTable(visits, { withSite = true } = {}) {
   ].filter(Boolean);
   return h(
     "table",
-    {},
+    { class: "folding visits" },
     h(
       "thead",
       {},
@@ -313,23 +313,23 @@ function visitRow(visit, withSite) {
     },
     h(
       "td",
-      {},
+      { class: "cell-when" },
       h(
         "a",
         { href: visitHref(visit.id), title: visit.id },
         `${clock(Date.parse(visit.starts_at), zone)}–${clock(Date.parse(visit.ends_at), zone)}`,
       ),
     ),
-    h("td", {}, workerLink(visit.worker)),
-    withSite && h("td", {}, siteLink(visit.site)),
+    h("td", { class: "cell-who" }, workerLink(visit.worker)),
+    withSite && h("td", { class: "cell-where" }, siteLink(visit.site)),
     h("td", { class: "col-service" }, t(`service.${visit.service}`)),
-    h("td", {}, verdictBadge(outcome.verdict)),
+    h("td", { class: "cell-verdict" }, verdictBadge(outcome.verdict)),
     h("td", {}, miniStrip(visit)),
     h("td", { class: "number" }, moment(outcome.arrived_at, zone)),
     h("td", { class: "number" }, ended),
     h("td", { class: "number" }, outcome.on_site_s?.upper > 0 ? withBounds(outcome.on_site_s) : "–"),
-    h("td", {}, shareBar(outcome.coverage, fleet.settings.coverage_target)),
-    h("td", {}, h("span", { class: "chips" }, findingChips(outcome.findings))),
+    h("td", { class: "cell-share" }, shareBar(outcome.coverage, fleet.settings.coverage_target)),
+    h("td", { class: "cell-found" }, h("span", { class: "chips" }, findingChips(outcome.findings))),
   );
 }
 
