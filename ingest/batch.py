@@ -5,7 +5,8 @@
 
 A batch is due
 
-- at once when it is full: of reports, of messages, or of bytes;
+- at once when it is full: of reports, of messages, or of bytes; or when it has `WORTH_ROWS` reports, and then it goes on gathering
+  for as long as nobody is free to take it;
 - else `linger_s` after the one before it was taken, so that a stream of single messages makes few transactions; a message that
   comes after a pause waits for `quiet_s` only;
 - or when it has `quiet_rows` reports and nothing has come for `quiet_s`.
@@ -27,6 +28,11 @@ from store.packing import Packed
 
 BYTES_MAX = 16 * 1024 * 1024
 """Of the payloads in a batch. Outboxes of a day, 100 kB each, would otherwise fill the window with half a gigabyte."""
+
+
+WORTH_ROWS = 1_000
+"""Reports that are worth a transaction, so that waiting for more wins nothing: beside a phone that floods, what the others say would
+wait with them."""
 
 
 class Session(Protocol):
@@ -135,11 +141,16 @@ class Batch:
             or self._bytes >= BYTES_MAX
         )  # fmt: skip
 
+    @property
+    def worth(self) -> bool:
+        """It is due, whatever the time."""
+        return self._rows >= WORTH_ROWS or self.full
+
     def wait_s(self, now: float) -> float | None:
         """How long more messages may be waited for; 0 or less: it is due; None: there is nothing to wait with."""
         if not self._deliveries:
             return None
-        if self.full:
+        if self.worth:
             return 0.0
         due_at = max(self._first_at + self._settings.quiet_s, self._taken_at + self._settings.linger_s)
         if self._rows >= self._settings.quiet_rows:

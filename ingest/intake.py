@@ -52,14 +52,13 @@ class Intake:
         said = [self._read(one) for one in deliveries]
         now = time.monotonic()
         with self._lock:
-            was_empty = self._batch.messages == 0
+            was_empty, was_worth = self._batch.messages == 0, self._batch.worth
             for delivery, one in zip(deliveries, said, strict=True):
                 self._batch.add(delivery, one, now)
-            full = self._batch.full
-            if full and self._batch.blocks:
+            if self._batch.full and self._batch.blocks:
                 # Here, because nothing more is read until it is taken, and the other thread may be waiting for the database.
                 self._batch.sorted = block.sort(self._batch.blocks)
-            ring = was_empty or full
+            ring = was_empty or (self._batch.worth and not was_worth)
         if ring:
             self.ring()
 

@@ -338,7 +338,7 @@ def _sift(
         except (psycopg.Error, OverflowError, UnicodeError) as error:
             if not faults.blames_data(error):
                 raise
-            bad = 0 if len(piece) == 1 else _named(error)
+            bad = 0 if len(piece) == 1 else _named(error, len(piece))
             if bad == 0:
                 refused.append(Refused(piece[0], error))
                 at += 1
@@ -350,10 +350,10 @@ def _sift(
             size *= STEP
 
 
-def _named(error: Exception) -> int | None:
-    """Which row of a COPY PostgreSQL calls bad, counted from 0, if it names one."""
+def _named(error: Exception, rows: int) -> int | None:
+    """Which of so many rows of a COPY PostgreSQL calls bad, counted from 0, if it names one."""
     found = _named_line.search(error.diag.context or "") if isinstance(error, psycopg.Error) else None
-    return int(found[1]) - 1 if found else None
+    return int(found[1]) - 1 if found and int(found[1]) <= rows else None
 
 
 def _send(cursor: psycopg.Cursor[Any], statement: LiteralString, table: _Table, rows: Sequence[Row]) -> None:

@@ -1,12 +1,14 @@
 """When a batch is worth a transaction, and when it takes no more."""
 
+import threading
 from collections.abc import Sequence
 
 import pytest
 
 from geofence.evidence import Status
 from ingest import batch as batches
-from ingest.batch import Batch, Delivery
+from ingest.batch import Batch, Delivery, Taken
+from ingest.intake import Intake
 from ingest.settings import Settings
 from ingest.wire import Report
 
@@ -53,6 +55,32 @@ def test_a_stream_of_single_messages_makes_few_transactions() -> None:
         batch.add(delivery(number), reports(1), 0.02 + number / 100)
     assert batch.wait_s(0.06) == pytest.approx(taken_at + 0.1 - 0.06)
     assert batch.wait_s(taken_at + 0.1) == pytest.approx(0)
+
+
+def test_what_is_worth_a_transaction_goes_at_once_and_takes_more_until_it_is_taken() -> None:
+    """Others wait in the same batch as the phone that floods."""
+    batch = Batch(Settings())
+    batch.take(0.0)
+    batch.add(delivery(1), reports(batches.WORTH_ROWS - 1), 0.001)
+    assert batch.wait_s(0.001) == pytest.approx(0.01)
+    batch.add(delivery(2), reports(1), 0.002)
+    assert (batch.wait_s(0.002), batch.full) == (0, False)
+
+
+def test_whoever_waits_is_woken_by_what_is_worth_a_transaction() -> None:
+    intake = Intake(Settings(linger_s=600, quiet_s=600, quiet_rows=10**6))
+    taken: list[Taken | None] = []
+
+    def wait() -> None:
+        while not taken:
+            taken.extend(one for one in [intake.wait(60)] if one)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    for mid in range(batches.WORTH_ROWS):
+        intake.receive([delivery(mid, b"{")])
+    waiting.join(30)
+    assert [len(one.reports) for one in taken if one] == [batches.WORTH_ROWS]
 
 
 def test_a_full_batch_goes_at_once_and_takes_no_more() -> None:
