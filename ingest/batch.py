@@ -31,8 +31,8 @@ BYTES_MAX = 16 * 1024 * 1024
 
 
 WORTH_ROWS = 1_000
-"""Reports that are worth a transaction, so that waiting for more wins nothing: beside a phone that floods, what the others say would
-wait with them."""
+"""Reports that are worth a transaction, so that waiting for more wins nothing. Beside a phone that floods, what the others say
+would wait with them."""
 
 
 class Session(Protocol):
