@@ -182,20 +182,24 @@ def _smooth(at: Floats, east: Floats, north: Floats, step: Floats, policy: Polic
 
 def _long_runs(at: Floats, joined: Bools, fixes_min: int, span_s: float) -> Bools:
     """The fixes in runs of joined steps that are long enough, in fixes and in time, to be no coincidence."""
-    if np.count_nonzero(joined) < fixes_min - 1:
-        return np.zeros(len(at), dtype=bool)
-    run = np.concatenate(([0], np.cumsum(~joined)))
-    first = np.searchsorted(run, run, side="left")
-    last = np.searchsorted(run, run, side="right") - 1
-    return (last - first + 1 >= fixes_min) & (at[last] - at[first] >= span_s)
+    told = np.zeros(len(at), dtype=bool)
+    if np.count_nonzero(joined) >= fixes_min - 1:
+        first, last = _edges(joined)
+        long = (last - first + 1 >= fixes_min) & (at[last] - at[first] >= span_s)
+        for a, b in zip(first[long].tolist(), last[long].tolist(), strict=True):
+            told[a : b + 1] = True
+    return told
 
 
 def _runs(joined: Bools) -> list[slice]:
-    """The fixes of each run of joined steps, if there are `SAME_FIXES` of them."""
+    """The fixes of each run of joined steps."""
+    return [slice(a, b + 1) for a, b in zip(*(ends.tolist() for ends in _edges(joined)), strict=True)]
+
+
+def _edges(joined: Bools) -> tuple[Ints, Ints]:
+    """The first and the last fix of each run of joined steps."""
     edges = np.flatnonzero(np.diff(joined, prepend=False, append=False))
-    first, end = edges[::2], edges[1::2] + 1
-    long = end - first >= SAME_FIXES
-    return [slice(*run) for run in zip(first[long].tolist(), end[long].tolist(), strict=True)]
+    return edges[::2], edges[1::2]
 
 
 def _stale(fixes: Fixes, own: Ints, step: Floats) -> Bools:
