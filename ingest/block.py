@@ -92,8 +92,8 @@ def _flatten(blocks: Sequence[Block]) -> Flat:
 def _instants(said: Sequence[native.Position], received_at: Floats) -> Floats:
     """As `limits.instant` takes them; NaN where it would have to round one, or refuse it."""
     at = np.array([one.at if type(one.at) is float else _instant(one.at) for one in said])
-    taken = (at >= EARLIEST_AT) & (at <= received_at + AHEAD_MAX_S) & (np.rint(at * 1e6) / 1e6 == at)
-    return np.where(taken, at, np.nan)
+    at = np.where((at >= EARLIEST_AT) & (at <= received_at + AHEAD_MAX_S), at, np.nan)
+    return np.where(np.rint(at * 1e6) / 1e6 == at, at, np.nan)
 
 
 def _instant(at: datetime | float) -> float:
