@@ -143,12 +143,8 @@ function buildBar() {
 function paintBar() {
   const tab = currentRoute().tab;
   for (const [name, link] of Object.entries(parts.tabs)) {
-    if (name !== tab) link.removeAttribute("aria-current");
-    else if (!link.hasAttribute("aria-current")) {
-      link.setAttribute("aria-current", "page");
-      // On a narrow screen the tabs are wider than their bar.
-      link.scrollIntoView({ inline: "center", block: "nearest" });
-    }
+    if (name === tab) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   }
   const open = [...fleet.alerts.values()].filter(isOpen).length;
   parts.count.hidden = open === 0;
@@ -161,6 +157,15 @@ function paintBar() {
   setText(parts.theme, ICONS[theme()]);
   parts.theme.title = t(`theme.${theme()}`);
   parts.theme.setAttribute("aria-label", t(`theme.${theme()}`));
+  showTab(parts.tabs[tab]);
+}
+
+/** On a narrow screen the tabs are wider than their bar, and wider still with alerts to count. */
+function showTab(link) {
+  const seen = `${link?.href} ${parts.count.textContent}`;
+  if (seen === parts.seen) return;
+  parts.seen = seen;
+  link?.scrollIntoView({ inline: "center", block: "nearest" });
 }
 
 function switchLanguage() {
