@@ -166,6 +166,8 @@ def _elsewhere(scene: Scene, witness: Witness, policy: Policy) -> bool:
     """Whether the worker spent the least service at another known site, in planned time that no other visit of hers explains."""
     visit, fixes = scene.visit, witness.fixes
     use = witness.credible & witness.precise & (witness.llr <= 0.0) & (fixes.at >= visit.starts_at) & (fixes.at < visit.ends_at)
+    # A fix there counts until the next, wherever that is: two strays are no stay.
+    lasts = np.minimum(witness.horizon, np.diff(fixes.at, append=np.inf))
     for site in scene.neighbours:
         if site.id == visit.site:
             continue
@@ -181,7 +183,7 @@ def _elsewhere(scene: Scene, witness: Witness, policy: Policy) -> bool:
             there = (likelihood.llr(fence, theirs, sigma, np.full_like(sigma, policy.sigma_floor_still_m), policy) > 0.0) & (
                 likelihood.rivalry(witness.fence, fence, witness.east[free], witness.north[free], sigma) < 0.0
             )
-            seen = covered(fixes.at[free][there], witness.horizon[free][there])
+            seen = covered(fixes.at[free][there], lasts[free][there])
             if length(seen) >= ms(policy.proven_min_s):
                 return True
     return False

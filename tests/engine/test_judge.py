@@ -196,6 +196,20 @@ def test_on_common_ground_nobody_is_told_to_have_been_at_the_wrong_site() -> Non
     assert "wrong_site" in across.findings
 
 
+def test_a_few_stray_fixes_at_another_site_are_no_stay_there() -> None:
+    """She was out for half of the plan; eight lone fixes of that time, of four hundred, fell on a site that was near."""
+    of, shop = day(came=0.0, went=3000.0), circle(400.0, 0.0, 40.0, "s-2")
+    rng = np.random.default_rng(3)
+    away = np.flatnonzero(of.at >= START + 3000.0)
+    east, north = 400.0 + errors(rng, of.at, 4.0), 200.0 + errors(rng, of.at, 4.0)
+    north[away[60:380:40]] = 0.0
+    lon, lat = lonlat(east, north)
+    gone = of.at >= START + 3000.0
+    outcome = told(replace(of, lon=np.where(gone, lon, of.lon), lat=np.where(gone, lat, of.lat)), replace(HOME, neighbours=(shop,)))
+    assert outcome.verdict == "partial"
+    assert "wrong_site" not in outcome.findings
+
+
 def test_the_policy_and_the_engine_are_named() -> None:
     outcome = told(day(), policy=Policy(service="cleaning", version=7))
     assert (outcome.policy, outcome.engine) == (7, "3")
