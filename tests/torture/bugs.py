@@ -146,7 +146,12 @@ def tell(bug: Bug, folder: Path) -> bool:
 
 
 PROMISES = "tests/torture/test_promises.py::"
-STORE = "        committed = self._commit_at_last(taken)\n        if committed is None:\n            return\n"
+STORE = (
+    "        committed = self._commit_at_last(taken)\n"
+    "        self._committing = None\n"
+    "        if committed is None:\n"
+    "            return\n"
+)
 ACKNOWLEDGE = (
     "        for session, deliveries in groupby(taken.deliveries, _session):\n"
     "            session.acknowledge([one.mid for one in deliveries if one.qos])\n"
@@ -185,6 +190,7 @@ BUGS: tuple[Bug, ...] = (
         file="ingest/main.py",
         was=STORE,
         becomes="        committed = self._commit_at_last(taken)\n"
+        "        self._committing = None\n"
         "        if committed is None:\n"
         "            for late, given in groupby(taken.deliveries, _session):\n"
         "                late.acknowledge([one.mid for one in given if one.qos])\n"
@@ -225,6 +231,20 @@ BUGS: tuple[Bug, ...] = (
         was="            size = bad or max(1, len(piece) // STEP)\n",
         becomes="            at, size = at + (bad or 0), max(1, len(piece) // STEP)\n",
         caught_by=(PROMISES + "test_what_the_database_refuses_costs_itself_alone_however_large_the_batch",),
+    ),
+    Bug(
+        name="half of a batch that takes too long lost",
+        file="ingest/main.py",
+        was="waiting.extendleft(reversed(waiting.popleft().halves()))",
+        becomes="waiting.extendleft(waiting.popleft().halves()[:1])",
+        caught_by=("tests/ingest/test_ingestor.py::test_a_batch_that_takes_too_long_is_tried_again_in_halves",),
+    ),
+    Bug(
+        name="what is stored in blocks not counted",
+        file="ingest/commit.py",
+        was="packed.ranges if packed else ())",
+        becomes="())",
+        caught_by=("tests/ingest/test_block.py::test_either_road_ends_in_the_same_tables",),
     ),
     Bug(
         name="a row that the database refuses is tried for ever",
