@@ -14,8 +14,8 @@ Whether the worker was on site is a hidden state, on or away, that evidence reve
 2. `presence`: a two-state chain in continuous time. Between observations, with rates come and leave and π = come / (come + leave),
        P(on after dt | on) = π + (1 - π) e^-(come + leave)dt         P(on after dt | away) = π (1 - e^-(come + leave)dt)
    and an observation multiplies the odds of on by e^(weight · llr), weight = min(1, time since the fix before / correlation time).
-   Forward for the live view, forward times backward for a judged one (Rabiner 1989; `chain`). The plan changes only the rates. Where others
-   of her visits are planned so near that one may be mistaken for the other, those places together are a third state.
+   Forward for the live view, forward times backward for a judged one (`chain`; Rabiner 1989). The plan changes only the rates.
+   Where others of her visits are planned so near that one may be mistaken for the other, those places together are a third state.
 3. `placing`, `crossing`: the chain does not know that people travel. Each of its crossings is placed by the positions around it
    taken together, as the posterior of a change-point whose quantiles are the error bars.
    `posterior`: each stay is then placed as a whole: n independent fixes have a mean with s² = σ² / n + bias², so that evidence near
