@@ -129,12 +129,12 @@ def _sites_of(asked: Iterable[_Planned], near: Mapping[str, Iterable[str]], touc
 
 
 def _sites(connection: Connection, sites: Iterable[str]) -> dict[str, Site]:
-    return {row[0]: _site(*row) for row in connection.execute(SITES, {"sites": list(sites)})}
+    return {row[0]: site_of(*row) for row in connection.execute(SITES, {"sites": list(sites)})}
 
 
 @lru_cache(maxsize=20_000)
-def _site(id: str, geometry: str, radius_m: float | None, timezone: str) -> Site:  # noqa: A002 (as the column is called)
-    # The same text is the same value: parsing a fence takes longer than reading it.
+def site_of(id: str, geometry: str, radius_m: float | None, timezone: str) -> Site:  # noqa: A002 (as the column is called)
+    """A row of sites as a value. The same text is the same value: parsing a fence takes longer than reading it."""
     return Site(id=id, geometry=shapely.from_geojson(geometry), radius_m=radius_m, timezone=timezone)
 
 

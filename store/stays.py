@@ -10,12 +10,10 @@ Rules kept here:
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from functools import lru_cache
 from math import cos, radians
 from typing import LiteralString
 
 import msgspec
-import shapely
 from msgspec import Struct
 from psycopg import Connection
 
@@ -23,6 +21,7 @@ from geofence.plan import Site, Visit
 from geofence.stays import SAME_DAY_S, SIGMAS, TOLD_MIN_S, Stay, stay
 from geofence.stops import Stop
 from store.alerts import Severity
+from store.scenes import site_of
 from store.stops import Found
 
 ALERT = "unscheduled"
@@ -182,14 +181,8 @@ def _sites(connection: Connection, stops: Sequence[Stop]) -> list[list[Site]]:
     }
     near: list[list[Site]] = [[] for _ in stops]
     for n, *row in connection.execute(SITES_NEAR, values):
-        near[n - 1].append(_site(*row))
+        near[n - 1].append(site_of(*row))
     return near
-
-
-@lru_cache(maxsize=20_000)
-def _site(id: str, geometry: str, radius_m: float | None) -> Site:  # noqa: A002 (as the column is called)
-    # The same text is the same value: its fence is made once.
-    return Site(id=id, geometry=shapely.from_geojson(geometry), radius_m=radius_m)
 
 
 def _visits(connection: Connection, stops: Sequence[tuple[str, Stop]]) -> list[list[Visit]]:
@@ -281,7 +274,7 @@ returning id
 """
 
 SITES_NEAR = """
-select place.n, sites.id, geometry::text, radius_m
+select place.n, sites.id, geometry::text, radius_m, timezone
 from unnest(%(lons)s::float8[], %(lats)s::float8[], %(across)s::float8[], %(up)s::float8[])
      with ordinality as place (lon, lat, across, up, n)
 join sites on box(point(min_lon, min_lat), point(max_lon, max_lat))
