@@ -16,6 +16,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import mqtt5
+
 from api import devices, sites, visits, workers
 from tests.fuzz import targets
 
@@ -121,6 +123,40 @@ def bent(random: Random, base: Any) -> Any:
     return said
 
 
+def stream(random: Random) -> bytes:
+    """For `targets.arrive`: what a broker may send, mostly with a byte or a few of it changed."""
+    said = bytearray(b"".join(random.choice(PACKETS) for _ in range(random.randrange(1, 6))))
+    for _ in range(random.randrange(4)):
+        match random.randrange(4):
+            case 0:
+                said[random.randrange(len(said))] = random.randrange(256)
+            case 1:
+                said[random.randrange(len(said))] ^= 1 << random.randrange(8)
+            case 2:
+                del said[random.randrange(len(said)) :]
+                said += b"\0"
+            case _:
+                at = random.randrange(len(said))
+                said[at:at] = random.randbytes(random.randrange(1, 5))
+    return bytes([random.randrange(256)]) + bytes(said)
+
+
+def _packets() -> list[bytes]:
+    topics = ["sitewatch/v1/workers/w-1/position", "owntracks/anna/phone", "t", "é/\U0001f600", "x" * 200]
+    publish = [
+        mqtt5.PublishPacket(topic, b'{"at": 1}' * times, qos=qos, packet_id=None if qos == mqtt5.QoS.AT_MOST_ONCE else 7).write()
+        for topic in topics
+        for times in (0, 1, 300)
+        for qos in (mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE)
+    ]
+    answers = [mqtt5.PubAckPacket(7).write(), mqtt5.DisconnectPacket().write(), mqtt5.PingReqPacket().write(), b"\xd0\0"]
+    # Topics that are no text, which brokers hand on.
+    return [*publish, *answers, *(one.replace(b"t/v1" if b"t/v1" in one else b"an", b"\xff\xfe") for one in publish[:2])]
+
+
+PACKETS = _packets()
+
+
 def odd(random: Random) -> Any:
     """A value that may be wrong here."""
     match random.randrange(8):
@@ -160,6 +196,12 @@ STARTS = [
 ]  # fmt: skip
 ENDS = [b"", b"]", b"1]", b'"}', b'"]', b"1]}", b"{}]}", b"1]}}", b"1]}}]}", b"[1,2]]]}}"]
 
-MAKERS: dict[str, Callable[[Random], bytes]] = {"decode": message, "unseal": inside, "bodies": request, "commit": message}
+MAKERS: dict[str, Callable[[Random], bytes]] = {
+    "decode": message,
+    "unseal": inside,
+    "bodies": request,
+    "packets": stream,
+    "commit": message,
+}
 """For each target."""
 OWNTRACKS = [said for topic, said in MESSAGES if topic.startswith("owntracks")]

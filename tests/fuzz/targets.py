@@ -7,7 +7,7 @@ is an AssertionError; anything else that escapes is an uncaught exception, which
 import json
 import math
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -17,8 +17,11 @@ from pydantic import TypeAdapter, ValidationError
 from api import body, devices, plans, policies, problem, sites, visits, workers
 from api.policies import read as read_policy
 from geofence.evidence import Check, DeviceEvent, Evidence, Fix, Status
-from ingest import wire
+from ingest import broker, wire
+from ingest.intake import Intake
 from ingest.limits import AHEAD_MAX_S, EARLIEST_AT
+from ingest.session import BrokenProtocol, Session
+from ingest.settings import Settings
 from store.rejects import Reason, Reject
 
 NOW = 1_795_312_800.25
@@ -37,6 +40,7 @@ TOPICS = (
     "sitewatch/v1/workers/w-17/positoin",
     "sitewatch/v1/workers/*/position",
 )
+NOWHERE = broker.parse("mqtt://127.0.0.1:1")
 OWN_TOPIC = 255
 """The first byte of a case whose topic is its own first line."""
 
@@ -46,6 +50,14 @@ class Target(msgspec.Struct, frozen=True):
 
     run: Callable[[bytes], Any]
     law: Callable[[bytes, Any], None]
+
+
+class Arrived(msgspec.Struct, frozen=True):
+    """What a session has made of what a broker sent: packets as they read, what ended it, what waits for its rest."""
+
+    packets: list[str]
+    broken: str
+    unread: bytes
 
 
 def addressed(data: bytes) -> tuple[str, bytes]:
@@ -134,10 +146,45 @@ _MODELS: dict[str, tuple[TypeAdapter[Any], Callable[[str, Any], Any]]] = {
     "visits": (TypeAdapter(visits.VisitBody), visits.plan),
 }
 
+
+def arrive(data: bytes) -> Arrived:
+    """What a broker sends, in two reads. The first byte says where the first one ends."""
+    at = len(data) * data[0] // 256 if data else 0
+    return _heard([data[1 : at + 1], data[at + 1 :]])
+
+
+def a_cut_between_two_reads_changes_nothing(data: bytes, found: Arrived) -> None:
+    """Packets or what is wrong with them, whole, in order, and the same however the bytes were cut."""
+    whole = _heard([data[1:]])
+    assert found.packets == whole.packets, "the packets depend on where the network cut them"
+    assert found.broken == whole.broken, "what is wrong depends on where the network cut it"
+    assert found.broken or data[1:].endswith(found.unread), "what waits for its rest is not what came last"
+
+
+def _heard(reads: Sequence[bytes]) -> Arrived:
+    settings = Settings()
+    session = Session(settings, NOWHERE, Intake(settings), proven=False)
+    packets: list[str] = []
+    broken = ""
+    try:
+        for read in reads:
+            session._unread += read
+            for packet in session._packets():
+                packets.append(repr(packet))
+                session._take([packet])
+    except BrokenProtocol as error:
+        broken = str(error)
+    finally:
+        session._waker.close()
+        session._sleeper.close()
+    return Arrived(packets, broken, b"" if broken else bytes(session._unread))
+
+
 IN_PROCESS = {
     "decode": Target(decode, every_report_is_stored_or_rejected),
     "unseal": Target(unseal, a_box_means_what_is_in_it),
     "bodies": Target(body_of_a_call, a_body_is_a_plan_or_a_problem),
+    "packets": Target(arrive, a_cut_between_two_reads_changes_nothing),
 }
 """Those that need nothing but Python. `commits.Commits` is the one that needs a database."""
 
