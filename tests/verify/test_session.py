@@ -60,8 +60,12 @@ def test_an_answer_that_does_not_come_ends_the_connection_once(database: str, pr
     connection = session.Sessions(through(database, proxy.port), answer_max_s=0.5).open()
     connection.execute("begin")
     proxy.freeze()
+    rescue = threading.Timer(60.0, proxy.cut)
+    rescue.start()
     with pytest.raises(psycopg.OperationalError):
         connection.execute("select 1")
+    assert rescue.is_alive(), "without it this would wait for ever"
+    rescue.cancel()
     assert connection.closed, "or the rollback would wait for its answer too"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from sitewatch.replay import rebuild
 from sitewatch.verify_settings import Settings
-from store import touched
+from store import calm, touched
 from tests.verify.world import DAY, NINE, TEN, World, check, event, served, status, stay
 
 LATER = TEN + 7200
@@ -196,6 +196,19 @@ def test_a_device_event_reaches_visits_at_its_site_and_next_door(world: World) -
     assert world.verify(LATER) == 2
     assert world.outcome("here").evidence.device_events == 1
     assert world.outcome("far").evidence.device_events == 0
+
+
+def test_motion_after_the_plan_brings_the_next_look_forward_and_queues_nothing(world: World) -> None:
+    world.visit("v1", world.worker("anna"), world.site(0))
+    world.device("motion-1", "s0", "motion")
+    world.verify(TEN + 600)
+    look_at = "select extract(epoch from look_at)::float8 from outcomes"
+    assert world.one(look_at) > TEN + 602 + calm.SOON_S
+    world.send([event("motion-1", "motion", TEN + 600)])
+    assert world.verify(TEN + 602) == 0
+    assert world.one(look_at) == TEN + 602 + calm.SOON_S
+    world.send([event("motion-1", "unlock", TEN + 602)])
+    assert world.verify(TEN + 630) == 1, "and what is more than motion does not wait"
 
 
 def test_a_status_lasts_beyond_its_own_time(world: World) -> None:
