@@ -93,7 +93,7 @@ def _dimensions(by: list[str]) -> list[figures.Dimension]:
     found = list(dict.fromkeys(name for text in by for name in text.split(",") if name))
     for name in found:
         if name not in known:
-            detail = f"'{name}' is nothing to group by{did_you_mean(name, known)} There are {', '.join(known)}."
+            detail = f"'{name}' is nothing to group by{did_you_mean(name, known) or '.'} There are {', '.join(known)}."
             raise invalid([FieldError(field="by", at="query", detail=detail)])
     if not found:
         raise invalid([FieldError(field="by", at="query", detail=f"is empty: name one of {', '.join(known)}")])

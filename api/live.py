@@ -48,6 +48,6 @@ def _kinds(given: list[str]) -> frozenset[Kind]:
     found = [name for text in given for name in text.split(",") if name]
     for name in found:
         if name not in KINDS:
-            detail = f"'{name[:40]}' is no kind of event{did_you_mean(name[:40], KINDS)} There are {', '.join(KINDS)}."
+            detail = f"'{name[:40]}' is no kind of event{did_you_mean(name[:40], KINDS) or '.'} There are {', '.join(KINDS)}."
             raise invalid([FieldError(field="kinds", at="query", detail=detail)])
     return frozenset(kind for kind in KINDS if kind in found) or frozenset(KINDS)

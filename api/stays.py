@@ -147,6 +147,6 @@ def _kinds(given: Sequence[str]) -> list[str]:
     found = [name for text in given for name in text.split(",") if name]
     for name in found:
         if name not in known:
-            detail = f"'{name}' is no kind of stay{did_you_mean(name, known)} There are {', '.join(known)}."
+            detail = f"'{name}' is no kind of stay{did_you_mean(name, known) or '.'} There are {', '.join(known)}."
             raise invalid([FieldError(field="kind", at="query", detail=detail)])
     return found

@@ -258,6 +258,6 @@ def _verdicts(given: Sequence[str]) -> list[str]:
     found = [name for text in given for name in text.split(",") if name]
     for name in found:
         if name not in known:
-            detail = f"'{name}' is no verdict{did_you_mean(name, known)} There are {', '.join(known)}."
+            detail = f"'{name}' is no verdict{did_you_mean(name, known) or '.'} There are {', '.join(known)}."
             raise invalid([FieldError(field="verdict", at="query", detail=detail)])
     return found

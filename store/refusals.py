@@ -112,7 +112,7 @@ async def refuse_when_named(connection: AsyncConnection, kind: Kind, item: str, 
             count, ids = found[0][1], [other for other, _ in found]
             named.append(f"{count} {table} ({', '.join(ids)}{', …' if count > len(ids) else ''})")
     if named:
-        raise InUse(kind, item, "id", f"{kind} '{item}' is still named by {' and '.join(named)}: delete or move them first")
+        raise InUse(kind, item, "id", f"it is still named by {' and '.join(named)}: delete or move them first")
 
 
 # An alias that is itself the id of another worker, as far as one of these workers has to do with it.
