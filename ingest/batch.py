@@ -82,8 +82,6 @@ class Taken(Struct, frozen=True):
     ignored: int
     """Messages that carried no evidence. They are acknowledged with the others, in order."""
     blocks: list[Block]
-    sorted: Sorted | None = None
-    """The blocks, if there was time to sort them already."""
 
     @property
     def rows(self) -> int:
@@ -115,7 +113,7 @@ class Batch:
         self._bytes += len(delivery.payload)
         self._deliveries.append(delivery)
         if isinstance(said, Block):
-            self.blocks.append(said)
+            self._blocks.append(said)
             self._rows += len(said.said)
             return
         self._reports += zip(repeat(delivery), said)
@@ -159,7 +157,7 @@ class Batch:
 
     def take(self, now: float) -> Taken:
         """Everything gathered; the batch is empty afterwards."""
-        taken = Taken(self._deliveries, self._reports, self._ignored, self.blocks, self.sorted)
+        taken = Taken(self._deliveries, self._reports, self._ignored, self._blocks)
         self._taken_at = now
         self._clear()
         return taken
@@ -167,8 +165,7 @@ class Batch:
     def _clear(self) -> None:
         self._deliveries: list[Delivery] = []
         self._reports: list[tuple[Delivery, Report]] = []
-        self.blocks: list[Block] = []
-        self.sorted: Sorted | None = None
+        self._blocks: list[Block] = []
         self._rows = 0
         self._ignored = 0
         self._bytes = 0

@@ -83,13 +83,11 @@ class Committer:
         """The next batch takes the quick road."""
         return self._careful == 0
 
-    def commit(self, reports: Reports, blocks: Sequence[Block] = (), found: Sorted | None = None) -> Committed:
-        """Stores the reports of a batch. Raises what is no fault of theirs, as psycopg does.
-
-        `found` is what `block.sort` made of the blocks, where that was done before."""
+    def commit(self, reports: Reports, blocks: Sequence[Block] = ()) -> Committed:
+        """Stores the reports of a batch. Raises what is no fault of theirs, as psycopg does."""
         if self.quick:
             try:
-                return self._commit_quickly(reports, found or block.sort(list(blocks)))
+                return self._commit_quickly(reports, block.sort(list(blocks)))
             except (psycopg.Error, OverflowError, UnicodeError) as error:
                 if not faults.blames_data(error):
                     raise

@@ -55,9 +55,6 @@ class Intake:
             was_empty, was_worth = self._batch.messages == 0, self._batch.worth
             for delivery, one in zip(deliveries, said, strict=True):
                 self._batch.add(delivery, one, now)
-            if self._batch.full and self._batch.blocks:
-                # Here, because nothing more is read until it is taken, and the other thread may be waiting for the database.
-                self._batch.sorted = block.sort(self._batch.blocks)
             ring = was_empty or (self._batch.worth and not was_worth)
         if ring:
             self.ring()

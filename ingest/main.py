@@ -174,7 +174,7 @@ class Ingestor:
             slow = self._patience.lost
             try:
                 committer = self._connect()
-                committed += committer.commit(waiting[0].reports, waiting[0].blocks, waiting[0].sorted)
+                committed += committer.commit(waiting[0].reports, waiting[0].blocks)
             except psycopg.Error as error:
                 if failures == 0:
                     log.warning("The database did not take a batch, trying on.", why=str(error).strip(), reports=taken.rows)

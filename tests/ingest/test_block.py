@@ -206,8 +206,8 @@ def batches() -> Iterator[list[Delivery]]:
     yield [delivery(outbox(400, 10)), delivery(b'[{"at": 1, "lon": 1},' + outbox(410, 9)[1:]), delivery(outbox(420, 9)[:-1])]
 
 
-def taken(deliveries: list[Delivery], *, in_blocks: bool, rows_max: int = 5_000) -> Taken:
-    intake = Intake(Settings(rows_max=rows_max))
+def taken(deliveries: list[Delivery], *, in_blocks: bool) -> Taken:
+    intake = Intake(Settings())
     intake.in_blocks = in_blocks
     intake.receive(deliveries)
     return intake.take()
@@ -229,22 +229,13 @@ def test_either_road_ends_in_the_same_tables(each_database: str, one_by_one: boo
                 for part in [[one] for one in batch] if one_by_one else [batch]:
                     one = taken(part, in_blocks=in_blocks)
                     assert (one.blocks != []) <= in_blocks
-                    done.append(committer.commit(one.reports, one.blocks, one.sorted))
+                    done.append(committer.commit(one.reports, one.blocks))
                     assert one.rows == done[-1].stored + done[-1].duplicate + done[-1].rejected.total()
             kept = [connection.execute(f"select {shown.get(name, '*')} from {name} order by 1, 2, 3").fetchall() for name in tables]
             ends.append((kept, [(one.stored, one.duplicate, one.rejected, set_of(one)) for one in done]))
             connection.execute(f"truncate {', '.join(tables)}")
     assert ends[0] == ends[1]
     assert [one for _, _, one, _ in ends[0][1] if one["refused_by_database"]], "nothing was refused"
-
-
-def test_a_full_batch_is_sorted_by_the_thread_that_reads(database: str) -> None:
-    """While the other one waits for the database."""
-    one = taken([delivery(outbox(1, 30)), delivery(outbox(31, 30))], in_blocks=True, rows_max=60)
-    assert one.sorted == block.sort(one.blocks)
-    assert taken([delivery(outbox(1, 30))], in_blocks=True).sorted is None
-    with psycopg.connect(database, autocommit=True) as connection:
-        assert Committer(connection, Patience(60)).commit(one.reports, one.blocks, one.sorted).stored == 60
 
 
 def set_of(done: Committed) -> list[tuple[str, int, int]]:
