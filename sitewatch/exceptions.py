@@ -21,7 +21,7 @@ class _Kind(NamedTuple):
 KINDS = {
     "late": _Kind("warning", "Nobody is on site {minutes} min after the start.", "开始 {minutes} 分钟后仍无人到场。"),
     "no_show": _Kind("critical", "Nobody came: the worker was seen elsewhere.", "无人到场：该员工当时在别处。"),
-    "wrong_site": _Kind("warning", "In the planned time the worker is at another known site.", "计划时间内，该员工在另一个服务点。"),
+    "wrong_site": _Kind("warning", "The worker is at another known site in planned time.", "计划时间内，该员工在另一个服务点。"),
     "contradicted": _Kind("critical", "The service did not take place here.", "服务没有在此处进行。"),
     "spoof_suspected": _Kind("warning", "Positions look made up. Ask before you conclude.", "定位疑似伪造，请先核实。"),
     "conflicting_evidence": _Kind("warning", "Phone and home contradict each other.", "手机与家中设备的证据互相矛盾。"),
