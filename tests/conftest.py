@@ -5,9 +5,16 @@ browser is a failure, because there it would hide that nothing was tested. Times
 machine could install, so its absence is a skip everywhere, and a loud one: see the end of the report.
 """
 
+import os
+
 import pytest
 
 pytest_plugins = ["tests.fix_broker", "tests.fix_browser", "tests.fix_database"]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: tests on real parts wait more than they work."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
