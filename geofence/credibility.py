@@ -16,9 +16,9 @@ nor contradict a visit alone. All reasons that apply are collected, as bits of o
 | two_phones | is contradicted by another phone of hers at about the same time; she carries at most one of them |
 
 A clock that is behind looks like a slow network, but for this: a network that is behind catches up, and a clock does not. So a
-phone whose reports keep the same delay for `CLOCK_STEADY_S` of our own time, far beyond its reporting interval, has a clock that is
-behind. A clock that is set during the day begins or ends such a stretch. An app that sends one old report for every new one looks
-the same.
+phone whose freshest reports keep the same delay for `CLOCK_STEADY_S` of our own time, far beyond its reporting interval, has a
+clock that is behind; and so have those of its reports that were kept back meanwhile, whose delay hides it. A clock that is set
+during the day begins or ends such a stretch. An app whose reports each wait for the same number of later ones looks the same.
 
 A phone in the wrong datum is seen inside China only, and by the plan: nothing else says where she ought to be.
 """
@@ -53,7 +53,8 @@ shifts them."""
 CLOCK_STEADY_S = 600.0
 """For so long of our own time: an outbox that empties does so within it, or grows younger while it does."""
 CLOCK_JITTER_S = 30.0
-"""By how much the delay of a live phone varies: an ordinary mobile network, and not a queue."""
+"""By how much the delay of a live phone varies: an ordinary mobile network, and not a queue. What comes within so long comes
+together."""
 CLOCK_INTERVALS = 3.0
 """A phone that sends with each report the one before is late by one interval, and by more when a message is lost."""
 SAME_M, SAME_FIXES, SAME_ACCURACY_M = 0.12, 2, 20.0
@@ -225,23 +226,41 @@ def _stale(fixes: Fixes, own: Ints, step: Floats) -> Bools:
 
 
 def _behind(at: Floats, received_at: Floats) -> Bools:
-    """Fixes of a phone that we got steadily late, for so long that it is its clock."""
-    found = np.zeros(len(at), dtype=bool)
+    """Fixes of a phone whose clock is behind: those that came steadily late, and around them all that may be of the same clock.
+
+    A clock that is behind by so much makes every report at least so late: what came fresher was made by a right one. What came
+    later may have been kept back (by the phone, or by us), and its delay tells nothing: it has the clock of its neighbours in time.
+    """
     late = received_at - at
+    steady = _steady(late, received_at)
+    if not steady.any():
+        return steady
+    told = steady | (late < late[steady].min() - CLOCK_JITTER_S)
+    known, row = np.flatnonzero(told), np.arange(len(at))
+    before = known[np.maximum(np.searchsorted(known, row, side="right") - 1, 0)]
+    after = known[np.minimum(np.searchsorted(known, row), len(known) - 1)]
+    return np.where(told, steady, steady[before] | steady[after])
+
+
+def _steady(late: Floats, received_at: Floats) -> Bools:
+    """Fixes that we got steadily late for `CLOCK_STEADY_S`. Of what came together only the freshest tells how late the phone is."""
+    steady = np.zeros(len(late), dtype=bool)
     if not (late > CLOCK_BEHIND_S).any():
-        return found
-    order = np.lexsort((at, received_at))
-    breaks = np.flatnonzero(np.abs(np.diff(late[order])) > CLOCK_JITTER_S)
-    first, last = np.append(0, breaks + 1), np.append(breaks, len(order) - 1)
-    long = received_at[order[last]] - received_at[order[first]] >= CLOCK_STEADY_S
-    for begin, end in zip(first[long].tolist(), last[long].tolist(), strict=True):
-        run = order[begin : end + 1]
-        if float(np.ptp(late[run])) > 2.0 * CLOCK_JITTER_S:
-            continue
-        interval = float(np.median(np.diff(received_at[run])))
-        if late[run].min() > max(CLOCK_BEHIND_S, CLOCK_INTERVALS * interval):
-            found[run] = True
-    return found
+        return steady
+    slot = np.floor(received_at / CLOCK_JITTER_S)
+    order = np.lexsort((late, slot))
+    first = np.flatnonzero(np.diff(slot[order], prepend=-np.inf))
+    fresh, heard_at = late[order[first]], received_at[order[first]]
+    until = np.searchsorted(heard_at, heard_at + CLOCK_STEADY_S)
+    begins = np.flatnonzero((fresh > CLOCK_BEHIND_S) & (until < len(fresh)))
+    for begin in begins[np.abs(fresh[until[begins]] - fresh[begins]) <= 2.0 * CLOCK_JITTER_S].tolist():
+        end = int(until[begin]) + 1
+        interval = float(np.median(np.diff(heard_at[begin:end])))
+        if np.ptp(fresh[begin:end]) <= 2.0 * CLOCK_JITTER_S and fresh[begin:end].min() > max(
+            CLOCK_BEHIND_S, CLOCK_INTERVALS * interval
+        ):
+            steady[order[first[begin] : first[end] if end < len(first) else len(order)]] = True
+    return steady
 
 
 def _flag_datum(mask: Ints, fixes: Fixes, own: Ints, place: Expected, plan: Sequence[Expected], policy: Policy) -> None:

@@ -327,7 +327,7 @@ def _anchors(
     ours = {device.source for device in scene.devices if device.site == visit.site}
     anchors: list[Anchor] = []
     edges: list[Anchor] = []
-    checks = [check for check in observed.checks if is_ours(check, scene)]
+    checks = [check for check in observed.checks if is_ours(check, scene) and not _mistimed(check, observed.fixes, mask, policy)]
     for check, (own, covers_s) in zip(checks, _check_fixes(checks, plane, fence, policy), strict=True):
         if check.method in HOME_METHODS or check.method == "phone":
             strong = policy.llr_check_home if check.method in HOME_METHODS else policy.llr_check_phone
@@ -348,6 +348,21 @@ def _anchors(
                 edges.append(_edge(event.at, event.kind == "unlock", policy.llr_credential_edge, policy.door_edge_s))
     key = lambda anchor: (anchor.at, anchor.llr, anchor.covers_s)  # noqa: E731
     return tuple(sorted(anchors, key=key)), tuple(sorted(edges, key=key))
+
+
+def _mistimed(check: Check, fixes: Fixes, mask: Ints, policy: Policy) -> bool:
+    """Whether a check was made by a wrong clock: one that is ahead, or that of fixes around it which are late because it is behind.
+
+    It may be true, but nobody knows of when.
+    """
+    late = check.received_at - check.at
+    if late < -policy.clock_ahead_max_s:
+        return True
+    if late < credibility.CLOCK_BEHIND_S - credibility.CLOCK_JITTER_S or check.source not in fixes.sources:
+        return False
+    own = np.flatnonzero(fixes.source == fixes.sources.index(check.source))
+    after = int(np.searchsorted(fixes.at[own], check.at))
+    return bool((mask[own[max(after - 1, 0) : after + 1]] & credibility.CLOCK_SKEW).any())
 
 
 def _edge(at: float, coming: bool, llr: float, off_s: float) -> Anchor:
