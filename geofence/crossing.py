@@ -14,6 +14,9 @@ comes in another way than a street does. Each u has a Student distribution, for 
 the given ones and are summed out. What stays unmodelled is alike for fixes close together: those within `correlation_s` count for
 their share, and all of it is tempered. Checks and credentials count on the side of T on which they lie.
 
+A fix beside the fence that is far more precise than the phone was in the home speaks against T before it: walls make phones vague,
+and they say so. A vague one says nothing: there are vague streets.
+
 How deep she stayed, how widely her positions scatter there and for how long their errors last come from the fixes of the stay
 itself, drawn towards what is usual where they are few: phones lie both ways about their radius.
 
@@ -66,6 +69,16 @@ KNOWN_AS = 3.0
 LEAST_M = 2.0
 """No phone errs less, and nobody stays on one spot."""
 LONGEST_S = 400.0
+NAMED_MIN = 10
+"""From so many fixes of a stay on, the error that its phone names there is known."""
+NAMED_SPREAD = 0.25
+"""Errors that a phone names in one place differ by no less than this, as logarithms."""
+NAMED_FREE, NAMED_MOST = 1.0, 2.5
+"""Log-odds: how much finer a fix may be before it counts against being in there, and the most that it counts [fitted]."""
+NAMED_LASTS_S = 40.0
+"""Errors named closer together than this count for their share [fitted]."""
+MAD = 1.48
+"""Standard deviations in a median deviation of a normal distribution."""
 FIRST_S = 1e4
 """As if the fix before the first had been so long ago: it tells nothing of its error."""
 
@@ -103,6 +116,10 @@ class Habit(Struct, frozen=True):
     """True error over reported error."""
     lasts_s: float
     """For how long an error lasts."""
+    named_m: float = 0.0
+    """The error that the phone mostly named there; 0, if it is not known."""
+    named_spread: float = NAMED_SPREAD
+    """Standard deviation of its logarithm."""
 
 
 def habit(stay: Track, usual: Habit) -> Habit:
@@ -119,7 +136,8 @@ def habit(stay: Track, usual: Habit) -> Habit:
     echo = min(max(echo, 0.0), 0.97)
     lasts = max(_median(np.diff(stay.at)), 0.1) * (1.0 + echo) / (1.0 - echo)
     free = max(float(stay.at[-1] - stay.at[0]) / lasts, 1.0)
-    told2 = _median(stay.sigma_m) ** 2
+    named_m = _median(stay.sigma_m)
+    told2 = named_m**2
     scatter2 = (KNOWN_AS * max(usual.scale**2 * told2, LEAST_M**2) + free * max(power, LEAST_M**2)) / (KNOWN_AS + free)
     deep = _median(stay.distance_m)
     return Habit(
@@ -129,6 +147,8 @@ def habit(stay: Track, usual: Habit) -> Habit:
         scatter_m=scatter2**0.5,
         scale=min(max((scatter2 / told2) ** 0.5, 0.4), 3.0),
         lasts_s=min(exp((KNOWN_AS * log(usual.lasts_s) + free * log(max(lasts, 1.0))) / (KNOWN_AS + free)), LONGEST_S),
+        named_m=named_m if len(stay.at) >= NAMED_MIN else 0.0,
+        named_spread=max(MAD * _median(np.abs(np.log(stay.sigma_m / named_m))), NAMED_SPREAD),
     )
 
 
@@ -148,12 +168,25 @@ def arrival(
     grid = np.linspace(span[0], span[1], GRID)
     log = policy.crossing_temper * _log_likelihood(near, grid, stayed, policy)
     log += (hints[1][:, None] * (grid[None, :] <= hints[0][:, None])).sum(axis=0)
+    log += (_in_the_open(near, stayed)[:, None] * (grid[None, :] <= near.at[:, None])).sum(axis=0)
     mass = np.exp(log - log.max())
     mass = (1.0 - STRAY) * mass / mass.sum() + STRAY / GRID
     share = np.concatenate(([0.0], np.cumsum(mass[1:] + mass[:-1])))
     at = np.interp(LEVELS, share / share[-1], grid)
     middle = at[len(at) // 2]
     return middle + np.sign(NORMAL) * np.hypot(at - middle, NORMAL * policy.crossing_blur_s), LEVELS
+
+
+def _in_the_open(near: Track, stayed: Habit) -> Floats:
+    """Log-odds of being in the home at each fix, never above zero, from the error that the phone names."""
+    if not stayed.named_m:
+        return np.zeros(len(near.at))
+    finer = np.minimum(np.log(near.sigma_m / stayed.named_m) / stayed.named_spread, 0.0)
+    against = np.minimum(np.maximum(NAMED_FREE - 0.5 * finer * finer, -NAMED_MOST), 0.0)
+    outside = np.minimum(np.maximum(near.distance_m / (2.0 * near.sigma_m), 0.0), 1.0)
+    share = np.minimum(1.0, np.diff(near.at, prepend=near.at[0] - FIRST_S) / NAMED_LASTS_S)
+    against *= outside * near.weight * share
+    return against
 
 
 def _log_likelihood(near: Track, grid: Floats, stayed: Habit, policy: Policy) -> Floats:

@@ -105,9 +105,11 @@ def explain(
     if en_by:
         doubtful = verdict != "contradicted" and reading.on_site.lower < reading.on_site.best / 2.0
         en.append("probably " if doubtful else "")
-        en.append(f"on site for {best} of {planned} planned minutes (between {low} and {high}) by {_and_en(en_by)}")
+        longer = reading.on_site.best > scene.visit.ends_at - scene.visit.starts_at and best != planned
+        of_planned = f"{best} minutes where {planned} were planned" if longer else f"{best} of {planned} planned minutes"
+        en.append(f"on site for {of_planned} (between {low} and {high}) by {_and_en(en_by)}")
         zh.append(
-            f"依据{'、'.join(zh_by)}，{'可能' if doubtful else ''}在场 {best} 分钟（{low} 至 {high} 分钟），计划 {planned} 分钟"
+            f"依据 {'、'.join(zh_by)}，{'可能' if doubtful else ''}在场 {best} 分钟（{low} 至 {high} 分钟），计划 {planned} 分钟"
         )
     else:
         en.append(f"there is no evidence at all for the {planned} planned minutes")
@@ -123,6 +125,9 @@ def explain(
         reason_en, reason_zh = _undecided(reading)
         en.append(reason_en)
         zh.append(reason_zh)
+    if verdict == "partial" and not named and reading.on_site.lower >= scene.visit.ends_at - scene.visit.starts_at:
+        en.append("; but too few reports place her here by themselves")
+        zh.append("；但能单独证明在场的证据过少")
     if tally.flags.get("datum"):
         en.append("; the positions fit the site only if read in another map datum")
         zh.append("；定位坐标与地点的坐标系似乎不一致")

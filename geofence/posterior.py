@@ -13,7 +13,7 @@
 5. Where two phones of one worker contradict each other, neither counts: she carries at most one of them.
 """
 
-from math import exp, log
+from math import exp, log, log1p
 
 import numpy as np
 import shapely
@@ -27,7 +27,7 @@ from geofence.placing import placed
 from geofence.plan import Scene, Visit
 from geofence.plane import fence_of, fences_of
 from geofence.policy import Policy
-from geofence.witness import Witness
+from geofence.witness import CLEAR_SIGMAS, Witness
 
 NODE_S = 60.0
 """Silences are filled with nodes this far apart, so that the curve shows how certainty decays within them."""
@@ -35,8 +35,12 @@ DOUBTFUL = 0.5
 """Most that evidence which is not credible can bring P to: possible, and not even likely."""
 DOOR_S = 120.0
 """What happens at the door, at either end of a stay, happens within this."""
+BESIDE = 2.5
+"""From so many errors outside the fence on, the middle of a stay was in another place, whatever was planned."""
 STIR_S = 300.0
 """Home activity closer together than this is one and the same activity."""
+CALM_S, STIRRING_MAX = 600.0, 2.0
+"""For so long a home must be still without her before its stirring says twice as much, and the most that one can say."""
 
 
 class Posterior(Struct, frozen=True, eq=False):
@@ -64,7 +68,7 @@ class Prepared(Struct, frozen=True, eq=False):
 
 def prepare(scene: Scene, witness: Witness, window: Run, policy: Policy) -> Prepared:
     """The chain of a visit over a window, from all the evidence in it."""
-    seen, index = observations(witness, policy)
+    seen, index = observations(scene.visit, witness, policy)
     at, llr, fix_index = _nodes(scene, seen, index, window, policy)
     if witness.rivals:
         both = _beside(at, llr, fix_index, witness, policy)
@@ -82,7 +86,8 @@ def believe(scene: Scene, witness: Witness, prepared: Prepared, told: Floats, ow
     there = told[1] if witness.rivals else np.zeros(len(at))
     curve = placed(Curve(at, told[0]), Curve(at, there), witness, prepared.seen, _weights(witness, policy), policy)
     stays = above(curve, 0.5)
-    sureness = [_sureness(scene, witness, stay, _core(stay, scene.visit, own, policy), policy) for stay in stays]
+    reports = np.sort(np.concatenate((witness.fixes.at, [anchor.at for anchor in witness.anchors])))
+    sureness = [_sureness(scene, witness, stay, _core(stay, scene.visit, own, reports, policy), policy) for stay in stays]
     on, likely = curve.on.copy(), curve.on.copy()
     for (start, end), (proven, planned) in zip(stays, sureness, strict=True):
         inside = (curve.at >= start) & (curve.at <= end)
@@ -98,19 +103,38 @@ def believe(scene: Scene, witness: Witness, prepared: Prepared, told: Floats, ow
     )
 
 
-def observations(witness: Witness, policy: Policy) -> tuple[presence.Observations, Ints]:
+def observations(visit: Visit, witness: Witness, policy: Policy) -> tuple[presence.Observations, Ints]:
     """All observations in the order of time; with each, the index of its fix or -1."""
     llr = witness.pull * _weights(witness, policy)
     told = bool((llr > 0.0).any() or any(anchor.llr > 0.0 for anchor in witness.anchors))
     anchors = witness.anchors + witness.edges
     stirred = witness.activity if told else witness.activity[:0]
-    share = np.minimum(1.0, np.diff(stirred, prepend=-np.inf) / STIR_S)
     at = np.concatenate((witness.fixes.at, [anchor.at for anchor in anchors], stirred))
-    value = np.concatenate((llr, [anchor.llr for anchor in anchors], policy.llr_home_activity * share))
+    value = np.concatenate((llr, [anchor.llr for anchor in anchors], _stirring(stirred, visit, witness, policy) * _fresh(stirred)))
     index = np.full(len(at), -1, dtype=np.int64)
     index[: len(llr)] = np.arange(len(llr))
     order = np.argsort(at, kind="stable")
     return presence.Observations(at=at[order], llr=value[order], fix=index[order] >= 0), index[order]
+
+
+def _fresh(stirred: Floats) -> Floats:
+    """The share of each stirring of the home that is news: what goes on is one and the same."""
+    return np.minimum(1.0, np.diff(stirred, prepend=-np.inf) / STIR_S)
+
+
+def _stirring(stirred: Floats, visit: Visit, witness: Witness, policy: Policy) -> Floats:
+    """Log-odds of being on site for each moment in which the home stirs. What others do in a home they do as well without her. So
+    in planned time it says the more, the longer she was seen elsewhere while the home was still, and the less, the oftener it
+    stirred then. Before and after, those who live there come home.
+    """
+    at, far = witness.fixes.at, witness.credible & (witness.distance >= CLEAR_SIGMAS * witness.sigma)
+    away = far[:-1] & far[1:]
+    start, end = at[:-1][away], np.minimum(at[1:], (at + witness.horizon)[:-1])[away]
+    rooms = np.setdiff1d(witness.activity, witness.doors)
+    without_her = np.searchsorted(start, rooms, side="right") > np.searchsorted(end, rooms, side="right")
+    calm = log1p(float((end - start).sum()) / CALM_S) - log1p(2.0 * float(_fresh(rooms)[without_her].sum()))
+    planned = (stirred >= visit.starts_at) & (stirred < visit.ends_at)
+    return np.where(planned, min(max(policy.llr_home_activity + calm, 0.0), STIRRING_MAX), policy.llr_home_activity)
 
 
 def _beside(at: Floats, llr: Floats, fix_index: Ints, witness: Witness, policy: Policy) -> tuple[Floats, Floats]:
@@ -188,12 +212,13 @@ def _doors(witness: Witness, stay: Run, policy: Policy) -> float:
     return policy.llr_door * (float(moved.sum()) if moved.any() else -1.0)
 
 
-def _core(stay: Run, visit: Visit, own: Run, policy: Policy) -> Run:
-    """The part of a stay that tells where it was: that in planned time, if it is not too short; before and after, she may have been
-    next door on another visit. Without any, what belongs to this visit at all.
+def _core(stay: Run, visit: Visit, own: Run, reports: Floats, policy: Policy) -> Run:
+    """The part of a stay that tells where it was: that in planned time, if it is not too short and anything was seen in it; before
+    and after, she may have been next door on another visit. Without any, what belongs to this visit at all.
     """
     start, end = max(stay[0], visit.starts_at), min(stay[1], visit.ends_at)
-    if end - start >= min(policy.proven_min_s, (visit.ends_at - visit.starts_at) / 2.0):
+    long_enough = end - start >= min(policy.proven_min_s, (visit.ends_at - visit.starts_at) / 2.0)
+    if long_enough and _near(np.array([(start + end) / 2.0]), reports, (end - start) / 2.0)[0]:
         return start, end
     start, end = max(stay[0], own[0]), min(stay[1], own[1])
     return (start, end) if start < end else stay
@@ -230,9 +255,13 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Poli
     plan = log((1.0 - policy.nowhere_prior) / policy.nowhere_prior)
     # The plan proves only as far as the position does: nothing seen is nothing proven, and a stay whose middle lies outside was
     # as well next door, where the plan would speak the same.
-    proves = min(max(support, 0.0), 1.0) * min(max(1.0 - float(ours[0] / error[0]), 0.0), 1.0)
+    outside = float(ours[0] / error[0])
+    proves = min(max(support, 0.0), 1.0) * min(max(1.0 - outside, 0.0), 1.0)
+    # The best guess takes its word further, but not for a place that the positions exclude: of three stays with a middle so far
+    # outside, two were next door.
+    guesses = min(max(BESIDE - outside, 0.0), 1.0)
     against = _against(scene, witness, core, (east, north), float(error[0]), home, policy)
-    return _odds_to_p(support + plan * proves + home, against), _odds_to_p(support + plan + home, against)
+    return _odds_to_p(support + plan * proves + home, against), _odds_to_p(support + plan * guesses + home, against)
 
 
 def _middle(scene: Scene, witness: Witness, inside: Ints, weight: Floats) -> tuple[float, float]:

@@ -71,6 +71,17 @@ def log_likelihood(near: Track, arrived: float, stayed: Habit) -> float:
     return log(total)
 
 
+def in_the_open(near: Track, arrived: float, stayed: Habit) -> float:
+    """What the errors that the phone names say against that moment, fix after fix: of those outside that came after it."""
+    total, before = 0.0, -1e9
+    for at, d, sigma in zip(near.at, near.distance_m, near.sigma_m, strict=True):
+        finer = log(sigma / stayed.named_m) / stayed.named_spread if stayed.named_m else 0.0
+        if at >= arrived and d > 0.0 > finer:
+            total += min(0.0, max(1.0 - finer**2 / 2.0, -2.5)) * min(d / (2.0 * sigma), 1.0) * min((at - before) / 40.0, 1.0)
+        before = at
+    return total
+
+
 fixes = st.lists(
     st.tuples(st.sampled_from([1.0, 7.0, 10.0, 60.0, 290.0]), st.floats(-30, 90), st.floats(-30, 90)), min_size=1, max_size=7
 )
@@ -82,6 +93,8 @@ habits = st.builds(
     scatter_m=st.floats(3, 20),
     scale=st.floats(0.5, 2.0),
     lasts_s=st.sampled_from([1.0, 20.0, 90.0, 300.0]),
+    named_m=st.sampled_from([0.0, 4.0, 9.0, 20.0]),
+    named_spread=st.sampled_from([0.25, 0.4, 0.9]),
 )
 
 
@@ -95,6 +108,7 @@ def test_the_posterior_is_the_sum_over_all_ways_fix_by_fix(
     span = (near.at[0] - 30.0, near.at[-1] + off)
     grid = np.linspace(*span, crossing.GRID)
     slow = POLICY.crossing_temper * np.array([log_likelihood(near, float(t), stayed) for t in grid])
+    slow += [in_the_open(near, float(t), stayed) for t in grid]
     mass = np.exp(slow - slow.max())
     mass = 0.98 * mass / mass.sum() + 0.02 / len(grid)
     share = np.concatenate(([0.0], np.cumsum((mass[1:] + mass[:-1]) / 2.0)))
@@ -145,6 +159,18 @@ def test_who_stands_in_the_street_for_minutes_has_left() -> None:
     assert abs(-float(left[len(left) // 2]) - 95.0) < 25.0
 
 
+@pytest.mark.parametrize(("named_m", "left"), [(3.0, 95.0), (9.0, 345.0)])
+def test_who_stands_beside_a_house_has_left_if_her_phone_was_vague_in_it_and_is_precise_now(named_m: float, left: float) -> None:
+    """Ten metres from the wall, for four minutes: as far as her positions strayed while she was inside."""
+    at = [10.0 * k for k in range(48)]
+    east = [-8.0 if t < 100.0 else 30.0 if t < 340.0 else 30.0 + 1.35 * (t - 340.0) for t in at]
+    near = track(at, east)
+    near = Track(near.at, near.east_m, near.north_m, near.distance_m, np.where(near.at < 100.0, 9.0, named_m), near.weight)
+    stayed = Habit(east_m=5.0, north_m=0.0, depth_m=-3.0, scatter_m=14.0, scale=1.5, lasts_s=120.0, named_m=9.0)
+    gone, _ = crossing.arrival(near.turned(), NO_HINTS, (-400.0, -20.0), stayed, POLICY)
+    assert abs(-float(gone[len(gone) // 2]) - left) < 30.0
+
+
 def test_a_departure_is_an_arrival_with_time_turned_round() -> None:
     at = [10.0 * k for k in range(20)]
     near = track(at, [max(20.0 + 1.35 * (100.0 - t), 8.0) for t in at])
@@ -162,6 +188,7 @@ def test_a_stay_tells_how_its_phone_errs_and_a_short_one_is_drawn_to_the_usual()
     assert long.scale == pytest.approx(1.8, abs=0.05)
     assert long.lasts_s < 20.0
     assert abs(short.scale - 1.15) < abs(long.scale - 1.15)
+    assert (long.named_m, short.named_m) == (10.0, 0.0)
     assert crossing.habit(track([0.0], [0.0]), usual) is usual
 
 

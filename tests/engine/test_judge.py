@@ -341,3 +341,55 @@ def test_a_home_that_stirs_without_her_shows_nothing_of_her() -> None:
     always = tuple(event(at, "motion") for at in range(-1700, 8900, 120))
     assert told(silent, where, events=while_there).monitored_s > 7200.0
     assert told(silent, where, events=always).monitored_s < 5000.0
+
+
+SENSED = replace(HOME, devices=(Device(id="d-1", site="s-1", kind="motion", source="d-1"),))
+
+
+def one_fix_and_then_far_away() -> Fixes:
+    """A phone that speaks only when it moves: on its way, at the home just before the plan, and a way off after it."""
+    at = np.array([-1700.0, -900.0, -300.0, -15.0, 7800.0, 8400.0, 9000.0])
+    east = np.array([2000.0, 1500.0, 500.0, 4.0, 600.0, 1500.0, 2000.0])
+    return fixes(at, east, np.zeros(7), 6.0, mode=("significant",) * 7)
+
+
+def test_a_home_that_stirs_only_since_she_came_shows_that_she_stays() -> None:
+    """One fix deep in the fence before the plan begins, and motion to its end in a home that was still before and after."""
+    moves = tuple(event(at, "motion") for at in range(30, 7200, 150))
+    outcome = told(one_fix_and_then_far_away(), SENSED, events=moves)
+    assert outcome.coverage == 1.0
+    assert outcome.on_site_s.lower > 7000.0
+    assert outcome.verdict == "partial", "one report of hers is no service that is proven"
+    assert outcome.explanation.en.endswith("; but too few reports place her here by themselves.")
+
+
+def test_a_home_that_stirs_before_and_after_as_well_shows_nothing_of_her() -> None:
+    moves = tuple(event(at, "motion") for at in range(-1700, 8900, 150))
+    outcome = told(one_fix_and_then_far_away(), SENSED, events=moves)
+    assert outcome.coverage is not None
+    assert outcome.coverage < 0.25
+    assert outcome.on_site_s.lower < 1800.0
+
+
+def test_motion_after_a_phone_died_covers_and_keeps_her_there_until_it_ends() -> None:
+    of = day(went=99_999.0)
+    died = take(of, of.at < START + 3000.0)
+    moves = tuple(event(at, "motion") for at in range(100, 5000, 60))
+    with_moves, without = told(died, SENSED, events=moves), told(died, SENSED)
+    assert with_moves.monitored_s - without.monitored_s == pytest.approx(4960.0 + 600.0 - 2990.0 - 300.0, abs=20.0)
+    assert with_moves.on_site_s.lower > 4800.0 > 3400.0 > without.on_site_s.lower
+
+
+@pytest.mark.parametrize(("away_m", "likely"), [(17.0, True), (32.0, False)])
+def test_the_best_guess_follows_the_plan_only_as_far_as_positions_could_have_strayed(away_m: float, likely: bool) -> None:
+    of = day(place=(away_m, 0.0), sigma_m=5.0, accuracy_m=8.0, every_s=30.0)
+    outcome = told(of, scene(square(0, 0, 12)))
+    assert (outcome.on_site_s.best > 3600.0) is likely
+    assert outcome.on_site_s.lower == 0.0
+
+
+def test_who_stayed_longer_than_planned_is_not_told_in_shares_of_the_plan() -> None:
+    of = day(went=9000.0)
+    sentence = told(of).explanation
+    assert "minutes where 120 were planned" in sentence.en
+    assert f"依据 {len(of.at)} 条定位" in sentence.zh
