@@ -126,3 +126,49 @@ def test_fixes_that_go_astray_cost_no_honest_one(every_s: float, off_m: float) -
     stray = np.flatnonzero(there(at))[2::5][:4]
     told = flagged(at, east + np.where(np.isin(np.arange(len(at)), stray), off_m, 0.0), 8.0)
     assert not np.delete(told, stray).any()
+
+
+def dependent(seed: int, parts: list[tuple[float, float]], mps: float) -> tuple[Floats, Floats]:
+    """When a phone reports that does so every 10 s while it moves and every two minutes while it is still, and metres to the east.
+
+    Of someone who goes, from each moment on, to the next place at one speed. It sees only at the end of its timer that she moves.
+    """
+    rng = np.random.default_rng(seed)
+
+    def east(of: float) -> float:
+        here, since = parts[0][1], 0.0
+        for begins, place in parts[1:]:
+            if of < begins:
+                break
+            here, since = place, begins
+        before = [place for begins, place in parts if begins < since][-1:] or [here]
+        return before[0] + float(np.clip(here - before[0], -mps * (of - since), mps * (of - since)))
+
+    at, now = [], rng.uniform(0.0, 120.0)
+    while now < 10_800.0:
+        at.append(now)
+        moved = abs(east(now) - east(now - 10.0)) > 6.0
+        now += (10.0 if moved else 120.0) + rng.normal(0.0, 0.5)
+    return np.array(at), np.array([east(moment) for moment in at])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_stay_that_was_switched_on_and_off_between_two_reports_of_a_still_phone_is_made_up(seed: int) -> None:
+    """The noise is white, the radii vary, and the way would be slow enough for a car: but it was never on it, and back the same."""
+    at, east = dependent(seed, [(0.0, 3000.0), (600.0, 0.0)], 4.5)
+    made = there(at)
+    noise = np.random.default_rng(seed + 100).normal(0.0, 4.0, (2, len(at)))
+    told = teleported(at, np.where(made, 680.0, east) + noise[0], noise[1], varied(at), POLICY)
+    assert told.tolist() == made.tolist()
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("mps", [1.3, 4.5, 9.0, 14.0])
+def test_who_rides_there_and_back_is_believed_though_a_still_phone_notices_late(seed: int, mps: float) -> None:
+    at, east = dependent(seed, [(0.0, 0.0), (CAME - 900.0, 1500.0), (WENT, 0.0)], mps)
+    assert not flagged(at, east, varied(at), seed).any()
+
+
+def test_who_walks_next_door_and_back_between_two_reports_is_believed() -> None:
+    at = np.arange(0.0, 10_800.0, 120.0)
+    assert not flagged(at, np.where(there(at), 230.0, 0.0), varied(at)).any()
