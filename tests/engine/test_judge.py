@@ -380,6 +380,20 @@ def test_motion_after_a_phone_died_covers_and_keeps_her_there_until_it_ends() ->
     assert with_moves.on_site_s.lower > 4800.0 > 3400.0 > without.on_site_s.lower
 
 
+@pytest.mark.parametrize(("first", "last", "tells"), [(100, 5000, True), (-1700, 8900, False), (7200, 7700, False)])
+def test_motion_tells_when_she_left_if_it_is_of_the_planned_time_alone(first: int, last: int, tells: bool) -> None:
+    """Her phone was dead from the fiftieth minute to long after the plan, and then far away."""
+    of = day(went=5100.0)
+    died = take(of, (of.at < START + 3000.0) | (of.at > START + 8000.0))
+    without, outcome = told(died, SENSED), told(died, SENSED, events=tuple(event(at, "motion") for at in range(first, last, 100)))
+    assert without.left_at is not None
+    assert outcome.left_at is not None
+    assert without.left_at.earliest is not None
+    assert outcome.left_at.earliest is not None
+    later_s = outcome.left_at.earliest - without.left_at.earliest
+    assert later_s > 1200.0 if tells else later_s < 300.0
+
+
 @pytest.mark.parametrize(("away_m", "likely"), [(17.0, True), (32.0, False)])
 def test_the_best_guess_follows_the_plan_only_as_far_as_positions_could_have_strayed(away_m: float, likely: bool) -> None:
     of = day(place=(away_m, 0.0), sigma_m=5.0, accuracy_m=8.0, every_s=30.0)
