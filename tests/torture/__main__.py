@@ -25,7 +25,7 @@ the seed and printed first; a run that finds something prints the command that r
 
   python -m tests.torture                                 the storm, in its short form: half a minute
   python -m tests.torture --rounds 10 --book storms.jsonl --rate 2500 --phones 60 --patience 5 --pause 3 \\
-      --kills-ingest 20 --kills-database 5 --kills-broker 5 --cuts 10
+      --kills-ingest 20 --kills-database 5 --kills-broker 5 --kills-verify 2 --cuts 10 --forgets 0
                                                           ten storms, each in a world of its own, written down one by one;
                                                           said again, it goes on where it was ended
   python -m tests.torture commits --lost-commits 1000     answers to COMMIT that never arrive

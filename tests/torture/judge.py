@@ -174,11 +174,9 @@ def _judge_crowd(
 
 def _when(n: int, said_at: float, taken_at: float, blackouts: list[Blackout]) -> str:
     """A word that is missing, and how far from what could excuse it."""
-    near = min(blackouts, key=lambda one: max(one.start_at - taken_at, said_at - one.end_at), default=None)
     told = f"word {n}, taken within {taken_at - said_at:.3f} s"
-    if near is None:
-        return f"{told}, and no broker died"
-    return f"{told}, {near.start_at - taken_at:.3f} s before or {said_at - near.end_at:.3f} s after what a broker may have lost"
+    outside_s = [max(one.start_at - taken_at, said_at - one.end_at) for one in blackouts]
+    return f"{told}, {min(outside_s):.3f} s outside of what a broker may have lost" if outside_s else f"{told}, and no broker died"
 
 
 def rows(connection: psycopg.Connection) -> int:
