@@ -194,7 +194,7 @@ class Session:
     def _wait_and_move(self, patience_s: float) -> None:
         assert self._socket is not None
         now = time.monotonic()
-        # Without a subscription nobody keeps anything for us; what comes with its answer is bounded by our window. While we leave,
+        # Without a subscription nobody keeps anything for us, so its answer is waited for, however full it is here. While we leave,
         # answers are still read, and messages left to the next session.
         reading = not self._subscribed or not self._taking or not self._intake.full
         if not reading or self._unacknowledged > 0:
@@ -330,6 +330,7 @@ class Session:
             refused = [code for code in packet.reason_codes[:-1] if int(code) >= 128]
             if refused:
                 self.refusal = f"the subscription was refused: {_words(refused[0])}"
+                self._end(self.refusal)
             self._subscribed = True
         elif isinstance(packet, mqtt5.DisconnectPacket):
             self.farewell = _words(packet.reason_code)
@@ -344,6 +345,8 @@ class Session:
             self._watch = Watch(packet.server_keep_alive, self._settings.pulse_s, time.monotonic(), proven=self._watch.proven)
         self._unsent += mqtt5.SubscribePacket(SUBSCRIPTION, self._filters()).write()
         self._in_flight.add(SUBSCRIPTION)
+        # What it has kept for us comes before its answer to that: a whole window, for which there may be no room.
+        self._subscribed = packet.session_present
 
     def _owes(self) -> bool:
         with self._lock:

@@ -15,6 +15,8 @@ class FakeBroker:
     def __init__(self) -> None:
         self.connected = mqtt5.ConnAckPacket(session_present=True)
         """What CONNECT is answered with."""
+        self.kept = b""
+        """What waited for the client: it comes before the answer to SUBSCRIBE."""
         self.answering = True
         """Pings and publications are answered."""
         self.returns: Callable[[mqtt5.PublishPacket], bool] = lambda _: False
@@ -82,11 +84,11 @@ class FakeBroker:
     def _answer(self, client: socket.socket, packet: mqtt5.Packet) -> None:
         if isinstance(packet, mqtt5.ConnectPacket):
             self.connects.append(packet)
-            client.sendall(self.connected.write())
+            self._client = client
+            client.sendall(self.connected.write() + self.kept)
         elif isinstance(packet, mqtt5.SubscribePacket):
             codes = [mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE for _ in packet.topic_filters]
             client.sendall(mqtt5.SubAckPacket(packet.packet_id, codes).write())
-            self._client = client
         elif isinstance(packet, mqtt5.PubAckPacket):
             self.acknowledged[-1].append(packet.packet_id)
         elif isinstance(packet, mqtt5.PublishPacket):

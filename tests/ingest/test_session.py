@@ -112,6 +112,22 @@ def test_what_does_not_fit_stays_with_the_broker(broker: FakeBroker, way: Way) -
     pushing.join()
 
 
+def test_what_was_kept_for_us_is_read_only_while_there_is_room(broker: FakeBroker) -> None:
+    """A broker hands over a whole window of it before it answers anything: ten thousand outboxes, after a night without us."""
+    broker.kept = b"".join(message(mid, POSITION, b"x" * 1_000) for mid in range(1, 20_001))
+    way = Way(broker, Settings(rows_max=50))
+    until(lambda: way.link.session is not None and way.intake.full)
+    time.sleep(0.3)
+    assert 50 <= way.intake.depth <= 50 + 65_536 // 1_000
+    got = 0
+    while got < 20_000:
+        taken = way.intake.wait(0.2)
+        way.link.wake()
+        got += len(taken.deliveries) if taken else 0
+    assert got == 20_000
+    way.close()
+
+
 @settings(rows_max=1)
 def test_a_cut_is_noticed_while_nothing_is_read(broker: FakeBroker, way: Way) -> None:
     """The database is away for hours, and meanwhile the broker dies: whoever asks should hear that."""
