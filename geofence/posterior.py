@@ -37,6 +37,8 @@ DOOR_S = 120.0
 """What happens at the door, at either end of a stay, happens within this."""
 BESIDE = 2.5
 """From so many errors outside the fence on, the middle of a stay was in another place, whatever was planned."""
+WITHIN_MIN = 10
+"""From so many fixes within the fence on, it is known how vague the phone is there."""
 STIR_S = 300.0
 """Home activity closer together than this is one and the same activity."""
 CALM_S, STIRRING_MAX = 600.0, 2.0
@@ -105,7 +107,7 @@ def believe(scene: Scene, witness: Witness, prepared: Prepared, told: Floats, ow
 
 def observations(visit: Visit, witness: Witness, policy: Policy) -> tuple[presence.Observations, Ints]:
     """All observations in the order of time; with each, the index of its fix or -1."""
-    llr = witness.pull * _weights(witness, policy)
+    llr = _pull(witness, policy) * _weights(witness, policy)
     told = bool((llr > 0.0).any() or any(anchor.llr > 0.0 for anchor in witness.anchors))
     anchors = witness.anchors + witness.edges
     stirred = witness.activity if told else witness.activity[:0]
@@ -115,6 +117,24 @@ def observations(visit: Visit, witness: Witness, policy: Policy) -> tuple[presen
     index[: len(llr)] = np.arange(len(llr))
     order = np.argsort(at, kind="stable")
     return presence.Observations(at=at[order], llr=value[order], fix=index[order] >= 0), index[order]
+
+
+def _pull(witness: Witness, policy: Policy) -> Floats:
+    """What each fix does to the chain. One beside the fence, half as vague as the phone mostly was within it, was made in the open,
+    where phones err less than in a home.
+    """
+    radius = witness.fixes.accuracy_m
+    within = np.sort(radius[witness.credible & (witness.distance <= 0.0) & ~np.isnan(radius)])
+    if len(within) < WITHIN_MIN:
+        return witness.pull
+    rows = np.flatnonzero((witness.distance > 0.0) & (radius < within[len(within) // 2] / 2.0))
+    if not len(rows):
+        return witness.pull
+    floor = likelihood.floor(np.ones(len(rows), dtype=bool), policy)
+    there = likelihood.pull(witness.fence, witness.distance[rows], likelihood.sigma(radius[rows], floor, policy), floor, policy)
+    pull = witness.pull.copy()
+    pull[rows] = np.minimum(pull[rows], there)
+    return pull
 
 
 def _fresh(stirred: Floats) -> Floats:
@@ -147,7 +167,7 @@ def _beside(at: Floats, llr: Floats, fix_index: Ints, witness: Witness, policy: 
     fixes = fix_index[nodes]
     gap = np.diff(at[nodes], prepend=-np.inf)
     weight = _weights(witness, policy)[fixes]
-    either = np.maximum(witness.pull, witness.pull_there)[fixes] * weight * np.minimum(1.0, gap / policy.correlation_s)
+    either = np.maximum(_pull(witness, policy), witness.pull_there)[fixes] * weight * np.minimum(1.0, gap / policy.correlation_s)
     lean = witness.lean[fixes] * weight * np.minimum(1.0, gap / policy.error_lasts_s)
     here, there = llr.copy(), np.zeros(len(at))
     here[nodes] = either + np.minimum(lean, 0.0)

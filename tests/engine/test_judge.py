@@ -407,3 +407,16 @@ def test_who_stayed_longer_than_planned_is_not_told_in_shares_of_the_plan() -> N
     sentence = told(of).explanation
     assert "minutes where 120 were planned" in sentence.en
     assert f"依据 {len(of.at)} 条定位" in sentence.zh
+
+
+@pytest.mark.parametrize(("radius_m", "served"), [(5.0, False), (16.0, True)])
+def test_who_waits_beside_a_small_house_with_a_phone_that_was_vague_in_it_is_not_serving(radius_m: float, served: bool) -> None:
+    """She comes out after half an hour and stands twelve metres from the wall to the end of the plan."""
+    of = day(sigma_m=5.0, accuracy_m=16.0)
+    out = (of.at >= START + 2000.0) & (of.at < START + 7260.0)
+    rng = np.random.default_rng(3)
+    lon, lat = lonlat(20.0 + rng.normal(0.0, 2.0, len(of.at)), rng.normal(0.0, 2.0, len(of.at)))
+    radius = np.where(out, radius_m, 16.0)
+    made = replace(of, lon=np.where(out, lon, of.lon), lat=np.where(out, lat, of.lat), accuracy_m=radius)
+    outcome = told(made, scene(square(0, 0, 16)))
+    assert (outcome.on_site_s.best > 7000.0) is served
