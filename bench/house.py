@@ -103,7 +103,8 @@ def _backlog(ready: dict[str, str]) -> float:
     while quiet < 3 and time.monotonic() - began < BACKLOG_TIMEOUT_S:
         time.sleep(5.0)
         with psycopg.connect(ready["database"]) as connection:
-            [(fixes, due)] = connection.execute("select (select count(*) from positions), (select count(*) from due)").fetchall()
+            counts = "select (select count(*) from positions), (select count(*) from due where at <= now())"
+            [(fixes, due)] = connection.execute(counts).fetchall()
         quiet = quiet + 1 if fixes and due < 10 else 0
     return time.monotonic() - began
 
