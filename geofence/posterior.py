@@ -37,8 +37,6 @@ DOOR_S = 120.0
 """What happens at the door, at either end of a stay, happens within this."""
 BESIDE = 2.5
 """From so many errors outside the fence on, the middle of a stay was in another place, whatever was planned."""
-WITHIN_MIN = 10
-"""From so many fixes within the fence on, it is known how vague the phone is there."""
 STIR_S = 300.0
 """Home activity closer together than this is one and the same activity."""
 CALM_S, STIRRING_MAX = 600.0, 2.0
@@ -107,7 +105,7 @@ def believe(scene: Scene, witness: Witness, prepared: Prepared, told: Floats, ow
 
 def observations(visit: Visit, witness: Witness, policy: Policy) -> tuple[presence.Observations, Ints]:
     """All observations in the order of time; with each, the index of its fix or -1."""
-    llr = _pull(witness, policy) * _weights(witness, policy)
+    llr = witness.pull * _weights(witness, policy)
     told = bool((llr > 0.0).any() or any(anchor.llr > 0.0 for anchor in witness.anchors))
     anchors = witness.anchors + witness.edges
     stirred = witness.activity if told else witness.activity[:0]
@@ -117,24 +115,6 @@ def observations(visit: Visit, witness: Witness, policy: Policy) -> tuple[presen
     index[: len(llr)] = np.arange(len(llr))
     order = np.argsort(at, kind="stable")
     return presence.Observations(at=at[order], llr=value[order], fix=index[order] >= 0), index[order]
-
-
-def _pull(witness: Witness, policy: Policy) -> Floats:
-    """What each fix does to the chain. One beside the fence, half as vague as the phone mostly was within it, was made in the open,
-    where phones err less than in a home.
-    """
-    radius = witness.fixes.accuracy_m
-    within = np.sort(radius[witness.credible & (witness.distance <= 0.0) & ~np.isnan(radius)])
-    if len(within) < WITHIN_MIN:
-        return witness.pull
-    rows = np.flatnonzero((witness.distance > 0.0) & (radius < within[len(within) // 2] / 2.0))
-    if not len(rows):
-        return witness.pull
-    floor = likelihood.floor(np.ones(len(rows), dtype=bool), policy)
-    there = likelihood.pull(witness.fence, witness.distance[rows], likelihood.sigma(radius[rows], floor, policy), floor, policy)
-    pull = witness.pull.copy()
-    pull[rows] = np.minimum(pull[rows], there)
-    return pull
 
 
 def _fresh(stirred: Floats) -> Floats:
@@ -167,7 +147,7 @@ def _beside(at: Floats, llr: Floats, fix_index: Ints, witness: Witness, policy: 
     fixes = fix_index[nodes]
     gap = np.diff(at[nodes], prepend=-np.inf)
     weight = _weights(witness, policy)[fixes]
-    either = np.maximum(_pull(witness, policy), witness.pull_there)[fixes] * weight * np.minimum(1.0, gap / policy.correlation_s)
+    either = np.maximum(witness.pull, witness.pull_there)[fixes] * weight * np.minimum(1.0, gap / policy.correlation_s)
     lean = witness.lean[fixes] * weight * np.minimum(1.0, gap / policy.error_lasts_s)
     here, there = llr.copy(), np.zeros(len(at))
     here[nodes] = either + np.minimum(lean, 0.0)
@@ -280,7 +260,7 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Poli
     # The best guess takes its word further, but not for a place that the positions exclude: of three stays with a middle so far
     # outside, two were next door.
     guesses = min(max(BESIDE - outside, 0.0), 1.0)
-    against = _against(scene, witness, core, (east, north), float(error[0]), home, policy)
+    against = _against(scene, witness, core, (east, north, float(ours[0])), float(error[0]), home, policy)
     return _odds_to_p(support + plan * proves + home, against), _odds_to_p(support + plan * guesses + home, against)
 
 
@@ -301,20 +281,22 @@ def _middle(scene: Scene, witness: Witness, inside: Ints, weight: Floats) -> tup
 
 
 def _against(
-    scene: Scene, witness: Witness, core: Run, point: tuple[float, float], error_m: float, home: float, policy: Policy
+    scene: Scene, witness: Witness, core: Run, place: tuple[float, float, float], error_m: float, home: float, policy: Policy
 ) -> float:
-    """Odds, in sum, of the known neighbours against this site, for a stay at a point; `home` is what speaks at this one."""
+    """Odds, in sum, of the known neighbours against this site, for a stay at a place (east, north, signed distance to our fence);
+    `home` is what speaks at this site.
+    """
     rivals = [site for site in scene.neighbours if site.id != scene.site.id]
     if not rivals:
         return 0.0
     fences = tuple(fence_of(site, witness.plane) for site in rivals)
     together = fences_of(fences)
-    theirs = likelihood.rivalries(witness.fence, together, *point, error_m)
-    ours = float(witness.fence.distance(*(np.array([metres]) for metres in point))[0])
+    east, north, ours = place
+    theirs = likelihood.rivalries(witness.fence, together, east, north, error_m)
     # At the edge of this fence or beyond it, and deeper in theirs: a wide fence draws a position in it no less than a narrow one
     # draws it from outside, and on shared ground it is the positions then that speak, and not the plan.
     edge_m = min(error_m, witness.fence.thickness_m / 4.0) / 2.0
-    deeper = (ours > -edge_m) & (together.distances(*point) <= min(ours - error_m, 0.0))
+    deeper = (ours > -edge_m) & (together.distances(east, north) <= min(ours - error_m, 0.0))
     theirs = np.where(deeper, np.minimum(theirs, 0.0), theirs)
     shared = np.array([witness.fence.shares_ground(fence) for fence in fences]) & ~deeper
     prior = np.where(shared, policy.same_ground_prior / len(rivals), policy.neighbour_prior)

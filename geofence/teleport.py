@@ -22,7 +22,7 @@ A track that jumps more than `STRETCHES_MAX` times is no track: none of its brie
 """
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -159,14 +159,13 @@ def _made_up(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, error:
         long = last - first + 1 >= STAY_FIXES and at[last] - at[first] >= STAY_S
         return bool(long and max(np.ptp(east[inside]), np.ptp(north[inside])) < TRAVEL_M)
 
-    for find in (_sprung, _of_one_radius):
-        for first, last in find(at, accuracy_m, east, north, far):
-            if stays(first, last):
-                told[first : last + 1] = True
+    for first, last in chain(_sprung(at, east, north, far), _of_one_radius(accuracy_m, far)):
+        if stays(first, last):
+            told[first : last + 1] = True
     return told
 
 
-def _sprung(at: Floats, _: Floats, east: Floats, north: Floats, far: Floats) -> Iterator[Stretch]:
+def _sprung(at: Floats, east: Floats, north: Floats, far: Floats) -> Iterator[Stretch]:
     """Stretches without a far step that begin with a spring from where the phone reported all along, unless it came back by it;
     or that end with one, and nobody saw her come.
     """
@@ -192,7 +191,7 @@ def _sprung(at: Floats, _: Floats, east: Floats, north: Floats, far: Floats) -> 
         left = first - 1 if into and not back else -1
 
 
-def _of_one_radius(_: Floats, accuracy_m: Floats, __: Floats, ___: Floats, far: Floats) -> Iterator[Stretch]:
+def _of_one_radius(accuracy_m: Floats, far: Floats) -> Iterator[Stretch]:
     """Stays that claim one radius and were come to and left in a step, one of them a far one, by a phone that has no such habit:
     neither of this radius, the best that it can under an open sky, nor of repeating any, nor of whole numbers.
     """

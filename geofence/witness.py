@@ -35,6 +35,8 @@ BOTH_95 = 1.62
 """A two-dimensional error is within this many of its 68 % radii with 95 %."""
 AWHILE_S = 30.0
 """Who walks is further away after this than a phone errs in a street."""
+WITHIN_MIN = 10
+"""From so many fixes within the fence on, it is known how vague the phone is there."""
 LEAN_MAX = 4.0
 """Most that one independent fix can say for one of two neighbours."""
 CLEAR_SIGMAS = 3.0
@@ -109,6 +111,7 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
     quiet = np.array([mode in SIGNIFICANT_MODES for mode in fixes.mode]) if fixes.mode else np.zeros(len(mask), dtype=bool)
     anchors, edges = _anchors(scene, observed, mask, plane, fence, policy)
     llr, pull = likelihood.both(fence, distance, sigma, floor, policy)
+    pull = _in_the_open(pull, fixes.accuracy_m, mask == 0, fence, distance, policy)
     rivals = _rivals(scene, plane, fence)
     pull_there, lean = _there(rivals, fence, fixes.at, (east, north), (sigma, floor), policy)
     return Witness(
@@ -204,6 +207,22 @@ def _rows(fixes: Fixes, rows: slice | Ints) -> Fixes:
 
 def _modes(modes: tuple[str | None, ...], rows: slice | Ints) -> tuple[str | None, ...]:
     return modes[rows] if isinstance(rows, slice) else tuple(modes[n] for n in rows.tolist())
+
+
+def _in_the_open(pull: Floats, radius: Floats, credible: Bools, fence: Fence, distance: Floats, policy: Policy) -> Floats:
+    """What each fix does to the chain. One beside the fence, half as vague as the phone mostly was within it, was made in the open,
+    where phones err less than in a home.
+    """
+    within = np.sort(radius[credible & (distance <= 0.0) & ~np.isnan(radius)])
+    if len(within) < WITHIN_MIN:
+        return pull
+    rows = np.flatnonzero((distance > 0.0) & (radius < within[len(within) // 2] / 2.0))
+    if len(rows):
+        floor = likelihood.floor(np.ones(len(rows), dtype=bool), policy)
+        there = likelihood.pull(fence, distance[rows], likelihood.sigma(radius[rows], floor, policy), floor, policy)
+        pull = pull.copy()
+        pull[rows] = np.minimum(pull[rows], there)
+    return pull
 
 
 def _phones(fixes: Fixes) -> list[slice | Ints]:
