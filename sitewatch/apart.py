@@ -16,7 +16,6 @@ import psycopg
 import structlog
 from msgspec.structs import replace
 from psycopg import Connection
-from shapely.errors import ShapelyError
 
 from sitewatch import judging, staying
 from sitewatch.memory import Memory
@@ -27,17 +26,7 @@ from store.journal import Bite
 from store.policies import Policies
 from store.touched import Owners
 
-MISTAKES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    ShapelyError,
-    psycopg.DataError,
-    psycopg.IntegrityError,
-)
+MISTAKES = (*judging.OURS, AssertionError, AttributeError, TypeError, psycopg.DataError, psycopg.IntegrityError)
 """What an error in our code, or evidence and plans that it was not made for, look like."""
 ASIDE_S = 3600.0
 
