@@ -11,7 +11,7 @@ from api import paging
 from api.database import Database
 from api.fields import Cursor, From, Limit, Text, To
 from api.outcome import Share
-from api.problem import FieldError, did_you_mean, invalid
+from api.problem import FieldError, invalid, not_among
 from api.reply import Json, rfc3339
 from geofence.outcome import Cause
 from geofence.policy import Policy
@@ -93,7 +93,7 @@ def _dimensions(by: list[str]) -> list[figures.Dimension]:
     found = list(dict.fromkeys(name for text in by for name in text.split(",") if name))
     for name in found:
         if name not in known:
-            detail = f"'{name}' is nothing to group by{did_you_mean(name, known) or '.'} There are {', '.join(known)}."
+            detail = not_among(name, "nothing to group by", known)
             raise invalid([FieldError(field="by", at="query", detail=detail)])
     if not found:
         raise invalid([FieldError(field="by", at="query", detail=f"is empty: name one of {', '.join(known)}")])

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
-from api.problem import FieldError, did_you_mean, invalid
+from api.problem import FieldError, invalid, not_among
 from api.stream import KINDS, Hub, Kind
 
 router = APIRouter(prefix="/v1", tags=["live"])
@@ -48,6 +48,6 @@ def _kinds(given: list[str]) -> frozenset[Kind]:
     found = [name for text in given for name in text.split(",") if name]
     for name in found:
         if name not in KINDS:
-            detail = f"'{name[:40]}' is no kind of event{did_you_mean(name[:40], KINDS) or '.'} There are {', '.join(KINDS)}."
+            detail = not_among(name[:40], "no kind of event", KINDS)
             raise invalid([FieldError(field="kinds", at="query", detail=detail)])
     return frozenset(kind for kind in KINDS if kind in found) or frozenset(KINDS)

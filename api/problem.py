@@ -129,6 +129,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f": did you mean '{near[0]}'?" if near else ""
 
 
+def not_among(name: str, what: str, known: Iterable[str]) -> str:
+    """`'…' is no …. There are …`, with a suggestion when a known name is near."""
+    names = list(known)
+    return f"'{name}' is {what}{did_you_mean(name, names) or '.'} There are {', '.join(names)}."
+
+
 def _field_error(error: Mapping[str, Any], at: str) -> FieldError:
     place = list(error["loc"])
     if not at:

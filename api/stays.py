@@ -12,7 +12,7 @@ from api import paging
 from api.database import Database
 from api.fields import Cursor, From, Id, Limit, Reporter, Said, Text, To
 from api.positions import Point
-from api.problem import FieldError, did_you_mean, invalid
+from api.problem import FieldError, invalid, not_among
 from api.reply import GeoJson, rfc3339
 from store import views
 
@@ -147,6 +147,6 @@ def _kinds(given: Sequence[str]) -> list[str]:
     found = [name for text in given for name in text.split(",") if name]
     for name in found:
         if name not in known:
-            detail = f"'{name}' is no kind of stay{did_you_mean(name, known) or '.'} There are {', '.join(known)}."
+            detail = not_among(name, "no kind of stay", known)
             raise invalid([FieldError(field="kind", at="query", detail=detail)])
     return found

@@ -15,7 +15,7 @@ from api import outcome, paging
 from api.body import StrictRoute
 from api.database import Database
 from api.fields import Cursor, From, Id, Limit, PathId, PlannedInstant, Said, Text, To, extras, same_id
-from api.problem import FieldError, did_you_mean, invalid, unknown
+from api.problem import FieldError, invalid, not_among, unknown
 from api.reply import Json, rfc3339, rfc3339_epoch
 from geofence.outcome import Verdict
 from store import plans, views
@@ -258,6 +258,6 @@ def _verdicts(given: Sequence[str]) -> list[str]:
     found = [name for text in given for name in text.split(",") if name]
     for name in found:
         if name not in known:
-            detail = f"'{name}' is no verdict{did_you_mean(name, known) or '.'} There are {', '.join(known)}."
+            detail = not_among(name, "no verdict", known)
             raise invalid([FieldError(field="verdict", at="query", detail=detail)])
     return found
