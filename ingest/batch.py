@@ -15,7 +15,7 @@ The next one gathers while one is committed, so the window of the broker should 
 chunk that was read, and a chunk has a bounded number of reports.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Protocol
 
@@ -67,6 +67,11 @@ class Block(Struct, frozen=True):
         return [(self.delivery, report) for report in self.decode(self.delivery)]
 
 
+def reports_of(blocks: Iterable[Block]) -> list[tuple[Delivery, Report]]:
+    """The reports in blocks, decoded one by one."""
+    return [report for block in blocks for report in block.reports()]
+
+
 class Sorted(Struct, frozen=True):
     """Of blocks: what can be copied as it is, and the messages that must be decoded."""
 
@@ -90,7 +95,7 @@ class Taken(Struct, frozen=True):
 
     def halves(self) -> list["Taken"]:
         """The same reports in two; in one, if there is no more."""
-        reports = self.reports + [report for block in self.blocks for report in block.reports()]
+        reports = self.reports + reports_of(self.blocks)
         middle = len(reports) // 2
         parts = [reports[:middle], reports[middle:]] if middle else [reports]
         return [Taken(self.deliveries, part, self.ignored, []) for part in parts]

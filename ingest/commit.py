@@ -21,16 +21,17 @@ from functools import partial
 
 import psycopg
 from msgspec import Struct
+from msgspec.structs import replace
 
 from geofence.evidence import DeviceEvent, Evidence
 from ingest import block
-from ingest.batch import Block, Delivery, Sorted
+from ingest.batch import Block, Delivery, Sorted, reports_of
 from ingest.patience import Patience
 from ingest.wire import Report
 from store import evidence, faults, rejects, sequences
 from store.evidence import Sifted
 from store.packing import Packed
-from store.rejects import Reason, Reject
+from store.rejects import Reject, refused
 from store.sequences import Receipt
 
 CAREFUL_BATCHES = 50
@@ -94,10 +95,10 @@ class Committer:
             self._careful = CAREFUL_BATCHES
         else:
             self._careful -= 1
-        return self.commit_carefully(reports + _reports(blocks))
+        return self.commit_carefully(reports + reports_of(blocks))
 
     def _commit_quickly(self, reports: Reports, found: Sorted) -> Committed:
-        return self._transact(reports + _reports(found.odd), partial(_copy, packed=found.packed), found.packed)
+        return self._transact(reports + reports_of(found.odd), partial(_copy, packed=found.packed), found.packed)
 
     def commit_carefully(self, reports: Reports) -> Committed:
         """Stores what is new of the reports, and sets aside what the database refuses."""
@@ -118,14 +119,14 @@ class Committer:
         with self._patience.over(self.connection), self.connection.transaction():
             sifted = write(self.connection, [report.said for _, report in reports if not isinstance(report.said, Reject)])
             said = [report.said for _, report in _set_aside(reports, sifted)]
-            refused = [one for one in said if isinstance(one, Reject)]
-            rejects.write(self.connection, refused)
+            rejected = [one for one in said if isinstance(one, Reject)]
+            rejects.write(self.connection, rejected)
             receipts = sequences.extend(self.connection, counted(said), packed.ranges if packed else ())
         stored = sum(source.rows for source in sifted.touched)
         return Committed(
             stored=stored,
-            duplicate=len(said) - len(refused) + (packed.rows if packed else 0) - stored,
-            rejected=Counter(reject.reason.value for reject in refused),
+            duplicate=len(said) - len(rejected) + (packed.rows if packed else 0) - stored,
+            rejected=Counter(reject.reason.value for reject in rejected),
             receipts=receipts,
         )
 
@@ -140,19 +141,15 @@ def counted(said: list[Evidence | Reject]) -> list[tuple[str, int, int]]:
     return numbers
 
 
-def _reports(blocks: Iterable[Block]) -> Reports:
-    return [report for block in blocks for report in block.reports()]
-
-
-def _copy(connection: psycopg.Connection, said: Iterable[Evidence], packed: Packed | None = None) -> Sifted:
+def _copy(connection: psycopg.Connection, said: Iterable[Evidence], packed: Packed | None) -> Sifted:
     return Sifted(evidence.copy(connection, said, packed), [])
 
 
 def _set_aside(reports: Reports, sifted: Sifted) -> Reports:
     """The reports, with a reject for each that the database refused."""
-    if not sifted.refused:
+    errors = sifted.errors
+    if not errors:
         return reports
-    errors = {id(one.evidence): one.error for one in sifted.refused}
     return [
         _refused(delivery, report, errors[id(report.said)]) if id(report.said) in errors else (delivery, report)
         for delivery, report in reports
@@ -163,14 +160,6 @@ def _refused(delivery: Delivery, report: Report, error: Exception) -> tuple[Deli
     """The one report that the database would not take, as a reject that keeps its number."""
     said = report.said
     epoch, seq = (None, None) if isinstance(said, DeviceEvent) else (said.epoch, said.seq)
-    reject = Reject(
-        received_at=delivery.received_at,
-        topic=delivery.topic,
-        payload=report.payload,
-        reason=Reason.REFUSED_BY_DATABASE,
-        detail=f"the database refused it: {error}",
-        source=said.source,
-        epoch=epoch,
-        seq=seq,
-    )
+    reject = refused(delivery.received_at, delivery.topic, report.payload, error)
+    reject = replace(reject, source=said.source, epoch=epoch, seq=seq)
     return delivery, Report(report.payload, reject)

@@ -18,7 +18,7 @@ from geofence.evidence import Evidence
 from ingest.wire import decode
 from store import evidence, rejects
 from store import keys as keys_of_phones
-from store.rejects import Outcome, Read, Reason, Reject, Wanted
+from store.rejects import Outcome, Read, Reject, Wanted
 
 BITE_ROWS_MAX = 500
 """Between two batches: evidence that arrives now must not wait long for what came last week."""
@@ -78,7 +78,7 @@ def _store(connection: psycopg.Connection, wanted: Sequence[Wanted], reread: Seq
         return
     sifted = evidence.sift(connection, [one for part in reread for one in part.evidence])
     rejects.write(connection, [one for part in reread for one in part.rejects])
-    errors = {id(one.evidence): one.error for one in sifted.refused}
+    errors = sifted.errors
     rejects.settle(connection, [_read(one, part, errors) for one, part in zip(wanted, reread, strict=True)])
 
 
@@ -87,11 +87,5 @@ def _read(wanted: Wanted, reread: Reread, errors: Mapping[int, Exception]) -> Re
     error = next((errors[id(one)] for one in reread.evidence if id(one) in errors), None)
     if error is None:
         return reread.read
-    refused = Reject(
-        received_at=wanted.received_at,
-        topic=wanted.topic,
-        payload=wanted.payload,
-        reason=Reason.REFUSED_BY_DATABASE,
-        detail=f"the database refused it: {error}",
-    )
-    return Read(id=wanted.id, outcome=Outcome.REJECTED, still=refused)
+    still = rejects.refused(wanted.received_at, wanted.topic, wanted.payload, error)
+    return Read(id=wanted.id, outcome=Outcome.REJECTED, still=still)

@@ -65,6 +65,11 @@ class Sifted(Struct, frozen=True):
     touched: list[Touched]
     refused: list[Refused]
 
+    @property
+    def errors(self) -> dict[int, Exception]:
+        """What the database said, by the `id` of the evidence."""
+        return {id(one.evidence): one.error for one in self.refused}
+
 
 def micros(at: float) -> int:
     """Seconds since 1970 as PostgreSQL's binary timestamptz."""

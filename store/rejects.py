@@ -157,6 +157,12 @@ def write(connection: psycopg.Connection, rejects: Sequence[Reject]) -> None:
         connection.execute(WRITE, columns)
 
 
+def refused(received_at: float, topic: str, payload: bytes, error: Exception) -> Reject:
+    """What could be read, and the database would not take all the same."""
+    detail = f"the database refused it: {error}"
+    return Reject(received_at=received_at, topic=topic, payload=payload, reason=Reason.REFUSED_BY_DATABASE, detail=detail)
+
+
 def storable(text: str) -> str:
     """The text without what PostgreSQL cannot hold: NUL, and lone surrogates."""
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode("utf-8")

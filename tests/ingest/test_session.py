@@ -35,6 +35,15 @@ class Way:
         assert self.link.session is not None
         return self.link.session
 
+    def taken(self, at_least: int) -> int:
+        """Takes batch after batch until there were so many messages, or more; how many."""
+        got = 0
+        while got < at_least:
+            taken = self.intake.wait(0.2)
+            self.link.wake()
+            got += len(taken.deliveries) if taken else 0
+        return got
+
     def close(self) -> None:
         self.link.close()
 
@@ -103,12 +112,7 @@ def test_what_does_not_fit_stays_with_the_broker(broker: FakeBroker, way: Way) -
     # One read beyond what is full: the sockets hold the rest, and the broker's window bounds that.
     assert 50 <= held <= 50 + 65_536 // 1_000
     assert pushing.is_alive(), "everything fitted into the sockets, so this proves nothing"
-    got = 0
-    while got < 20_000:
-        taken = way.intake.wait(0.2)
-        way.link.wake()
-        got += len(taken.deliveries) if taken else 0
-    assert got == 20_000
+    assert way.taken(20_000) == 20_000
     pushing.join()
 
 
@@ -119,12 +123,7 @@ def test_what_was_kept_for_us_is_read_only_while_there_is_room(broker: FakeBroke
     until(lambda: way.link.session is not None and way.intake.full)
     time.sleep(0.3)
     assert 50 <= way.intake.depth <= 50 + 65_536 // 1_000
-    got = 0
-    while got < 20_000:
-        taken = way.intake.wait(0.2)
-        way.link.wake()
-        got += len(taken.deliveries) if taken else 0
-    assert got == 20_000
+    assert way.taken(20_000) == 20_000
     way.close()
 
 
