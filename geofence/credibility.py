@@ -14,6 +14,7 @@ nor contradict a visit alone. All reasons that apply are collected, as bits of o
 | jitter_free | moves with its neighbours on a line and at a speed without any noise, for many fixes and minutes |
 | datum | fits a site of her plan only when read in another map datum, by a phone that was there and nowhere else (`datum`) |
 | two_phones | is contradicted by another phone of hers at about the same time; she carries at most one of them |
+| replayed | was sent before, in a row of others, for an earlier visit to the same site (`replayed`) |
 
 A clock that is behind looks like a slow network, but for this: a network that is behind catches up, and a clock does not. So a
 phone whose freshest reports keep the same delay for `CLOCK_STEADY_S` of our own time, far beyond its reporting interval, has a
@@ -29,19 +30,21 @@ import numpy as np
 from msgspec import Struct
 
 from geofence import datum, likelihood
-from geofence.evidence import Bools, Fixes, Floats, Ints
+from geofence.evidence import Bools, Fixes, Floats, Ints, Sketch
 from geofence.plan import Scene, Site
 from geofence.plane import EARTH_M, Fence, Plane, fence_of, plane_of
 from geofence.policy import Policy
+from geofence.replayed import replayed
 from geofence.teleport import teleported
 
 NAMES = (
     "mock", "teleport", "frozen", "stale_ping", "clock_skew", "impossible_accuracy", "jitter_free", "datum", "two_phones",
+    "replayed",
 )  # fmt: skip
-MOCK, TELEPORT, FROZEN, STALE_PING, CLOCK_SKEW, IMPOSSIBLE_ACCURACY, JITTER_FREE, DATUM, TWO_PHONES = (
+MOCK, TELEPORT, FROZEN, STALE_PING, CLOCK_SKEW, IMPOSSIBLE_ACCURACY, JITTER_FREE, DATUM, TWO_PHONES, REPLAYED = (
     1 << bit for bit in range(len(NAMES))
 )
-SPOOF = MOCK | TELEPORT | FROZEN | JITTER_FREE
+SPOOF = MOCK | TELEPORT | FROZEN | JITTER_FREE | REPLAYED
 """The flags that look like intent."""
 
 REPEAT_M = 250.0
@@ -103,8 +106,10 @@ def names(mask: int) -> tuple[str, ...]:
     return tuple(name for bit, name in enumerate(NAMES) if mask >> bit & 1)
 
 
-def masks(fixes: Fixes, policy: Policy, plan: Sequence[Expected] = ()) -> Ints:
-    """The flags of each fix as bits. Without a plan nothing is held against it: no `datum`, and no `two_phones`."""
+def masks(fixes: Fixes, policy: Policy, plan: Sequence[Expected] = (), earlier: Sequence[Sketch] = ()) -> Ints:
+    """The flags of each fix as bits. Without a plan nothing is held against it: no `datum`, and no `two_phones`; and without
+    earlier visits to the first site of the plan, no `replayed`.
+    """
     mask = np.zeros(len(fixes.at), dtype=np.int64)
     if not len(mask):
         return mask
@@ -120,6 +125,8 @@ def masks(fixes: Fixes, policy: Policy, plan: Sequence[Expected] = ()) -> Ints:
         own = everything[~fixes.ping[everything] & ~fixes.mock[everything]]
         if len(own) > 1:
             _flag_track(mask, fixes, own, policy)
+        if earlier:
+            mask[own[replayed(fixes, own, plan[0].site, earlier, policy)]] |= REPLAYED
         for place in plan:
             _flag_datum(mask, fixes, own, place, plan, policy)
     if plan and len(fixes.sources) > 1:

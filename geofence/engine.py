@@ -50,7 +50,7 @@ from geofence.policy import Policy
 from geofence.posterior import Prepared, believe, prepare
 from geofence.witness import Witness, hear, is_ours
 
-ENGINE = "3"
+ENGINE = "4"
 """Version of the model. It changes whenever the same evidence could give another outcome."""
 
 SURE = 0.95

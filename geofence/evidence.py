@@ -132,6 +132,15 @@ class Fixes(Struct, frozen=True, kw_only=True, eq=False):
     """The phone's reporting mode of each fix; empty when no fix named one."""
 
 
+class Sketch(Struct, frozen=True, eq=False):
+    """Some of the positions of an earlier visit, to know them again (`replayed`): prints in ascending order, and when each was
+    first there.
+    """
+
+    prints: NDArray[np.int32]
+    at: Floats
+
+
 class Observed(Struct, frozen=True, kw_only=True, eq=False):
     """All the evidence that bears on one worker's window at one site, each part in the order of (at, source, identity)."""
 
@@ -143,3 +152,5 @@ class Observed(Struct, frozen=True, kw_only=True, eq=False):
     """Of the worker's phones and of those devices."""
     elsewhen: tuple[tuple[float, float], ...] = ()
     """Stays of the worker at the visit's site on the same day, as `stays` finds them, in no window of a visit of hers there."""
+    earlier: tuple[Sketch, ...] = ()
+    """Of the visits to the same site, whoever made them, that began up to `replayed.SINCE_S` before this one."""

@@ -131,6 +131,9 @@ def explain(
     if tally.flags.get("datum"):
         en.append("; the positions fit the site only if read in another map datum")
         zh.append("；定位坐标与地点的坐标系似乎不一致")
+    if tally.flags.get("replayed"):
+        en.append("; the same positions were sent before, for an earlier visit")
+        zh.append("；同样的定位轨迹此前已为另一次服务上报过")
     if verdict != "contradicted" and (remarks := [finding for finding in findings if finding in _REMARK_EN]):
         en.append("; " + _and_en([_REMARK_EN[finding] for finding in remarks]))
         zh.append("；" + "，".join(_REMARK_ZH[finding] for finding in remarks))

@@ -107,7 +107,7 @@ def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: 
     moving = _moving(fixes, east, north, radius, policy)
     floor = likelihood.floor(moving, policy)
     sigma = likelihood.sigma(fixes.accuracy_m, floor, policy)
-    mask = credibility.masks(fixes, policy, credibility.expected(scene))
+    mask = credibility.masks(fixes, policy, credibility.expected(scene), observed.earlier)
     quiet = np.array([mode in SIGNIFICANT_MODES for mode in fixes.mode]) if fixes.mode else np.zeros(len(mask), dtype=bool)
     anchors, edges = _anchors(scene, observed, mask, plane, fence, policy)
     llr, pull = likelihood.both(fence, distance, sigma, floor, policy)
@@ -150,6 +150,7 @@ def canonical(observed: Observed, window: tuple[float, float]) -> Observed:
         events=_canonical_reports(observed.events, low, high),
         statuses=_canonical_reports(observed.statuses, -np.inf, high),
         elsewhen=tuple(sorted(set(observed.elsewhen))),
+        earlier=observed.earlier,
     )
 
 

@@ -12,9 +12,13 @@ from psycopg import Connection
 from shapely.errors import ShapelyError
 
 from geofence import Asked, judge_all, next_look, window
+from geofence.evidence import Fixes
+from geofence.plan import Scene
+from geofence.policy import Policy
+from geofence.replayed import sketch
 from sitewatch import exceptions, staying
 from sitewatch.memory import FRESH_S, Memory
-from store import alerts, changes, derived, device_states, haunts, journal, positions, touched, windows
+from store import alerts, changes, derived, device_states, haunts, journal, positions, sketches, touched, windows
 from store.changes import Changed
 from store.derived import Judged, Stored
 from store.fresh import read as read_fresh
@@ -70,10 +74,20 @@ def visits(
     raised = alerts.write(connection, [item.visit.id for item in judged], wanted)
     nowhere: dict[str, dict[Place, tuple[str, ...]]] = {visit: {} for visit in gone}
     haunts.write(connection, {**nowhere, **{case.scene.visit.id: case.haunts for case in cases}})
+    touched.later(connection, keep(connection, [(case.scene, case.observed.fixes, case.policy) for case in cases], gone, now), now)
     removed = [*derived.remove(connection, gone), *gone]
     dropped = alerts.remove(connection, gone) if gone else []
     told = frozenset([*(item.visit.id for item in changed), *removed])
     return judged, len(failed), Changed(visits=told, alerts=frozenset([*raised, *dropped]))
+
+
+def keep(connection: Connection, tracks: Sequence[tuple[Scene, Fixes, Policy]], gone: Collection[str], now: float) -> set[str]:
+    """Keeps the sketches of visits whose window has closed, and of no others; returns the later visits that this touches."""
+    over = {
+        scene.visit: sketch(fixes, scene.site, policy) for scene, fixes, policy in tracks if now >= window(scene.visit, policy)[1]
+    }
+    still_open = [scene.visit.id for scene, _, _ in tracks if scene.visit not in over]
+    return sketches.write(connection, over, [*gone, *still_open])
 
 
 def _queue_closing(connection: Connection, cases: Sequence[Case], now: float) -> None:

@@ -33,7 +33,7 @@ from sitewatch.config import Log
 from sitewatch.crew import Hands
 from sitewatch.progress import Report, shown, silent
 from sitewatch.verify import prepared, writing
-from store import changes, device_states, migrate, neighbours, positions, rebuilding, sightings, stops
+from store import changes, device_states, migrate, neighbours, positions, rebuilding, sightings, stops, touched, windows
 from store import policies as stored_policies
 from store.changes import Changed
 from store.journal import Touch
@@ -109,9 +109,11 @@ def rebuild(
             neighbours.rebuild(connection)
             rebuilding.drop_orphans(connection)
         total = rebuilding.queue(connection, scope, now)
-    # Before the visits: a stay bears on a visit that was served at another time.
+    # Before the visits: a stay bears on a visit that was served at another time, and an earlier track on one that repeats it.
     workers = stops.everybody(connection) if scope.everything else [scope.worker] if scope.worker is not None else []
     others = [_in_parts("stays", _chunked(workers), len(workers), partial(_stays_anew, now=now), hands, report)]
+    with contextlib.closing(rebuilding.planned(connection, scope)) as planned:
+        _in_parts("tracks", _chunks(planned), total, partial(_tracks_anew, now=now), hands, report)
     with contextlib.closing(rebuilding.planned(connection, scope)) as planned:
         visits = _in_parts("visits", _chunks(planned), total, partial(_judge_anew, now=now), hands, report)
     if scope.everything:
@@ -170,6 +172,23 @@ def _stays_anew(connection: Connection, workers: Sequence[str], now: float) -> P
         done = _each(connection, workers, lambda some: _Each(staying.anew(connection, some, now)))
         _tell(connection, done.changed)
     return Part(items=len(workers), failed=done.failed)
+
+
+def _tracks_anew(connection: Connection, visits: Sequence[str], now: float) -> Part:
+    """Keeps what later visits are compared with. Those outside of the scope that this touches are verify's. A visit for which it
+    cannot be done cannot be judged either, and counts there.
+    """
+    with _sharing(connection):
+        _each(connection, visits, partial(_kept_anew, connection, stored_policies.read(connection), now))
+    return Part(items=len(visits))
+
+
+def _kept_anew(connection: Connection, rules: Policies, now: float, visits: Sequence[str]) -> "_Each":
+    tracks = windows.read_tracks(connection, visits, rules)
+    kept = [(stage.scene, fixes, stage.policy) for stage, fixes in tracks]
+    gone = set(visits) - {stage.scene.visit.id for stage, _ in tracks}
+    touched.later(connection, judging.keep(connection, kept, gone, now), now)
+    return _Each(Changed())
 
 
 def _judge_anew(connection: Connection, visits: Sequence[str], now: float) -> Part:

@@ -109,6 +109,7 @@ ORPHANS: tuple[LiteralString, ...] = (
     "delete from presence where not exists (select from visits where visits.id = presence.visit)",
     "delete from coverage where not exists (select from visits where visits.id = coverage.visit)",
     "delete from haunts where not exists (select from visits where visits.id = haunts.visit)",
+    "delete from sketches where not exists (select from visits where visits.id = sketches.visit)",
     "delete from alerts where visit is not null and not exists (select from visits where visits.id = alerts.visit)",
     "delete from device_states where not exists (select from sightings where sightings.source = device_states.source)",
 )
@@ -123,6 +124,7 @@ CONTENTS: dict[str, LiteralString] = {
     "presence": "select (visit, start_at, end_at, worker, site, state)::text from presence order by visit, start_at",
     "coverage": "select coverage::text from coverage order by visit",
     "haunts": "select (visit, place, sites)::text from haunts order by visit, place[0], place[1]",
+    "sketches": "select sketches::text from sketches order by visit",
     "alerts": """
         select (id, kind, severity, at, visit, worker, site, device, detail)::text from alerts where not cleared order by id
     """,

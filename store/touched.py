@@ -100,7 +100,8 @@ def done_again(connection: Connection, visits: Collection[str]) -> None:
 
 def later(connection: Connection, visits: Collection[str], at: float) -> None:
     """Puts visits back into the queue for another time. What waits there already keeps its reason, and waits no longer."""
-    connection.execute(QUEUE_LATER, {"visits": list(visits), "now": at, "why": LATE_EVIDENCE})
+    if visits:
+        connection.execute(QUEUE_LATER, {"visits": list(visits), "now": at, "why": LATE_EVIDENCE})
 
 
 def set_aside(connection: Connection, visits: Collection[str], until: float) -> None:

@@ -25,7 +25,7 @@ from geofence.evidence import Check, DeviceEvent, Fixes, Observed, Status
 from geofence.plan import Scene
 from geofence.policy import Policy
 from geofence.stays import TOLD_MIN_S
-from store import haunts, scenes
+from store import haunts, scenes, sketches
 from store.evidence import micros
 from store.haunts import Place
 from store.policies import Policies
@@ -70,6 +70,7 @@ def read(connection: Connection, visits: Sequence[str], policies: Policies) -> l
     statuses = _read_rows(connection, STATUSES, list(dict.fromkeys([*of_phones, *of_devices])), Status)
     outages = _outages(connection, staged)
     elsewhen = _elsewhen(connection, visits)
+    earlier = sketches.read(connection, [stage.scene.visit for n, stage in enumerate(staged) if n in fixes])
     return [
         Case(
             scene=stage.scene,
@@ -79,6 +80,7 @@ def read(connection: Connection, visits: Sequence[str], policies: Policies) -> l
                 events=events[n],
                 statuses=statuses[n],
                 elsewhen=tuple(elsewhen[stage.scene.visit.id]),
+                earlier=earlier.get(stage.scene.visit.id, ()),
             ),
             policy=stage.policy,
             haunts={place: tuple(known[place]) for place in places[n]},
@@ -86,6 +88,13 @@ def read(connection: Connection, visits: Sequence[str], policies: Policies) -> l
         )
         for n, stage in enumerate(staged)
     ]
+
+
+def read_tracks(connection: Connection, visits: Sequence[str], policies: Policies) -> list[tuple[Staged, Fixes]]:
+    """Those of the visits that exist, with nothing but the fixes of their windows."""
+    staged = scenes.read(connection, visits, policies)
+    fixes = read_fixes(connection, _spans(staged, [stage.scene.phones for stage in staged]))
+    return [(stage, fixes.get(n, NO_FIXES)) for n, stage in enumerate(staged)]
 
 
 def read_fixes(connection: Connection, spans: Sequence[Span]) -> dict[int, Fixes]:

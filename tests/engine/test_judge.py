@@ -212,7 +212,7 @@ def test_a_few_stray_fixes_at_another_site_are_no_stay_there() -> None:
 
 def test_the_policy_and_the_engine_are_named() -> None:
     outcome = told(day(), policy=Policy(service="cleaning", version=7))
-    assert (outcome.policy, outcome.engine) == (7, "3")
+    assert (outcome.policy, outcome.engine) == (7, "4")
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,10 @@ def jumped() -> Fixes:
     return fixes(at, np.where(there, 0.0, 5000.0) + errors(rng, at, 8.0), errors(rng, at, 8.0))
 
 
+def shifted(of: Fixes, by_s: float) -> Fixes:
+    return replace(of, at=of.at + by_s, received_at=of.received_at + by_s)
+
+
 def two_phones() -> Fixes:
     one, two = usual(1), usual(2, sigma_m=20.0, accuracy_m=30.0)
     names = ("owntracks:anna/phone", "w-1")
@@ -217,6 +221,10 @@ def scenarios() -> dict[str, tuple[str, dict[str, Any]]]:
         "our-outage": (
             "We were down for twenty minutes, and her phone does not keep what it could not send.",
             {"fixes": rows(silent_between(usual(), 1800.0, 3000.0)), "outages": [[START + 1800.0, START + 3000.0]]},
+        ),
+        "played-again": (
+            "What her phone told yesterday is sent once more, under today's times.",
+            {"fixes": rows(usual()), "earlier": [rows(shifted(usual(), -86_400.0))]},
         ),
         "still-there": ("An hour into the visit she is there.", {"fixes": rows(usual()), "now": START + 3600.0}),
     }

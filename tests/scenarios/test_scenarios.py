@@ -13,6 +13,7 @@ from geofence.evidence import Check, DeviceEvent, Fixes, Observed, Status
 from geofence.outcome import Outcome
 from geofence.plan import Device, Scene, Site, Visit
 from geofence.policy import Policy
+from geofence.replayed import sketch
 from tests.engine.worlds import START
 
 FOLDERS = sorted(path.parent for path in Path(__file__).parent.glob("*/events.json"))
@@ -61,8 +62,9 @@ def judged(folder: Path) -> Outcome:
         kind: tuple(msgspec.convert({**usual, "identity": k, **row}, form) for k, row in enumerate(told[kind]))
         for kind, form in (("checks", Check), ("events", DeviceEvent), ("statuses", Status))
     }
+    earlier = tuple(sketch(columns(rows), scene.site, Policy()) for rows in told.get("earlier", []))
     outages = [(start, end) for start, end in told["outages"]]
-    return judge(scene, Observed(fixes=columns(told["fixes"]), **evidence), Policy(), told["now"], outages)
+    return judge(scene, Observed(fixes=columns(told["fixes"]), earlier=earlier, **evidence), Policy(), told["now"], outages)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -15,6 +15,7 @@ from store import (
     positions,
     scenes,
     sightings,
+    sketches,
     stays,
     stops,
     touched,
@@ -58,6 +59,10 @@ SPANS = {
     "metres": 111_320.0,
     "across": [0.001],
     "up": [0.001],
+    "starts_at": [1.79e9, 1.79e9],
+    "since_s": 3_024_000.0,
+    "positions": [b"", b""],
+    "without": ["v-3"],
 }
 QUERIES = {
     "journal entries": journal.ENTRIES.replace("%(before)s", "pg_current_snapshot()"),
@@ -103,6 +108,9 @@ QUERIES = {
     "sites near stops": stays.SITES_NEAR,
     "visits near stops": stays.VISITS_NEAR,
     "stays at another time": windows.ELSEWHEN,
+    "earlier sketches": sketches.EARLIER,
+    "different sketches": sketches.DIFFERENT,
+    "sketches touched": sketches.LATER,
 }
 
 
@@ -135,7 +143,7 @@ def test_the_check_can_fail(full_database: psycopg.Connection) -> None:
 
 BIG = ("fixes", "checks", "device_events", "statuses", "visits", "outcomes", "gaps", "presence", "coverage", "journal", "sites",
        "devices", "workers", "sightings", "positions", "alerts", "haunts", "neighbours",
-       "stays", "searches")  # fmt: skip
+       "stays", "searches", "sketches")  # fmt: skip
 FILL = """
 insert into sites (id, name, geometry, min_lon, min_lat, max_lon, max_lat)
     select 's-' || n, 's', '{}', 100 + n * 0.001, 30, 100.0005 + n * 0.001, 30.0005 from generate_series(1, 5000) as n;
@@ -156,6 +164,7 @@ insert into presence select id, starts_at, ends_at, worker, site, 'on' from visi
 insert into coverage (visit, worker, site, service, starts_at, monitored_s, expected_s, share)
     select id, worker, site, service, starts_at, 0, 0, 0 from visits;
 insert into haunts select id, point(100, 30), '{}' from visits;
+insert into sketches select id, site, starts_at, '' from visits;
 insert into alerts (id, kind, severity, at, visit, detail)
     select 'late:' || id, 'late', 'info', starts_at, case when n % 2 = 0 then id end, jsonb_build_object('source', 'd-' || n)
     from (select *, row_number() over () as n from visits) as numbered;

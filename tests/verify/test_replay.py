@@ -97,6 +97,7 @@ def test_a_replay_mends_what_somebody_broke_and_keeps_what_people_were_told(worl
         "delete from gaps", "update presence set state = 'on'", "delete from coverage where visit = 'v1'", "delete from sightings",
         "insert into gaps values ('never was', now(), now(), 'silent')", "delete from positions where worker = 'anna'",
         "update device_states set online = true, state = '{}'", "delete from neighbours", "delete from haunts",
+        "delete from sketches where visit = 'v1'", "update sketches set positions = ''",
         "update stays set kind = 'planned', fixes = 1", "update searches set until = until - interval '1 hour'",
     ):  # fmt: skip
         world.connection.execute(statement)
@@ -116,8 +117,8 @@ def test_dropping_every_derived_row_loses_nothing(world: World) -> None:
     deliver(world, a_day(5), random.Random(5))
     live = contents(world)
     world.connection.execute(
-        "truncate outcomes, gaps, presence, coverage, haunts, alerts, positions, device_states, sightings, neighbours, due, stays,"
-        " searches"
+        "truncate outcomes, gaps, presence, coverage, haunts, sketches, alerts, positions, device_states, sightings, neighbours,"
+        " due, stays, searches"
     )
     rebuild(world.verifier, LATER)
     assert contents(world) == live

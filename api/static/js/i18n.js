@@ -102,7 +102,7 @@ export const TEXTS = {
     flag: {
       mock: "Mock location", teleport: "Impossible speed", frozen: "Frozen coordinates", stale_ping: "Stale repeat",
       clock_skew: "Clock off", impossible_accuracy: "Impossible accuracy", jitter_free: "Moves without noise",
-      datum: "Another map datum", two_phones: "Phones disagree",
+      datum: "Another map datum", two_phones: "Phones disagree", replayed: "Track played again",
     },
     stays: { title: "Beside the plan", insteadOf: "instead of a visit", otherTime: "a visit at another time" },
     stay: {
@@ -275,7 +275,7 @@ export const TEXTS = {
     },
     flag: {
       mock: "模拟定位", teleport: "速度不可能", frozen: "坐标冻结", stale_ping: "过期重发", clock_skew: "时钟偏差", impossible_accuracy: "精度不可信",
-      jitter_free: "移动无误差", datum: "坐标系不符", two_phones: "两部手机不一致",
+      jitter_free: "移动无误差", datum: "坐标系不符", two_phones: "两部手机不一致", replayed: "轨迹重放",
     },
     stays: { title: "计划之外的停留", insteadOf: "代替了一张工单", otherTime: "工单的其他时间" },
     stay: { planned: "计划内", unscheduled: "计划外", ambiguous: "几个地点之一", unknown_place: "未知地点" },
