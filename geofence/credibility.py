@@ -30,7 +30,7 @@ import numpy as np
 from msgspec import Struct
 
 from geofence import datum, likelihood
-from geofence.evidence import Bools, Fixes, Floats, Ints, Sketch
+from geofence.evidence import NO_SKETCHES, Bools, Fixes, Floats, Ints, Sketches
 from geofence.plan import Scene, Site
 from geofence.plane import EARTH_M, Fence, Plane, fence_of, plane_of
 from geofence.policy import Policy
@@ -106,7 +106,7 @@ def names(mask: int) -> tuple[str, ...]:
     return tuple(name for bit, name in enumerate(NAMES) if mask >> bit & 1)
 
 
-def masks(fixes: Fixes, policy: Policy, plan: Sequence[Expected] = (), earlier: Sequence[Sketch] = ()) -> Ints:
+def masks(fixes: Fixes, policy: Policy, plan: Sequence[Expected] = (), earlier: Sketches = NO_SKETCHES) -> Ints:
     """The flags of each fix as bits. Without a plan nothing is held against it: no `datum`, and no `two_phones`; and without
     earlier visits to the first site of the plan, no `replayed`.
     """
@@ -125,7 +125,7 @@ def masks(fixes: Fixes, policy: Policy, plan: Sequence[Expected] = (), earlier: 
         own = everything[~fixes.ping[everything] & ~fixes.mock[everything]]
         if len(own) > 1:
             _flag_track(mask, fixes, own, policy)
-        if earlier:
+        if len(earlier.prints):
             mask[own[replayed(fixes, own, plan[0].site, earlier, policy)]] |= REPLAYED
         for place in plan:
             _flag_datum(mask, fixes, own, place, plan, policy)

@@ -141,6 +141,18 @@ class Sketch(Struct, frozen=True, eq=False):
     at: Floats
 
 
+class Sketches(Struct, frozen=True, eq=False):
+    """Those of many visits, one after the other."""
+
+    prints: NDArray[np.int32]
+    at: Floats
+    ends: Ints
+    """Where each ends."""
+
+
+NO_SKETCHES = Sketches(np.empty(0, dtype=np.int32), np.empty(0), np.empty(0, dtype=np.int64))
+
+
 class Observed(Struct, frozen=True, kw_only=True, eq=False):
     """All the evidence that bears on one worker's window at one site, each part in the order of (at, source, identity)."""
 
@@ -152,5 +164,5 @@ class Observed(Struct, frozen=True, kw_only=True, eq=False):
     """Of the worker's phones and of those devices."""
     elsewhen: tuple[tuple[float, float], ...] = ()
     """Stays of the worker at the visit's site on the same day, as `stays` finds them, in no window of a visit of hers there."""
-    earlier: tuple[Sketch, ...] = ()
+    earlier: Sketches = NO_SKETCHES
     """Of the visits to the same site, whoever made them, that began up to `replayed.SINCE_S` before this one."""

@@ -21,12 +21,10 @@ receiver measures a whole row of positions twice, to the last digit and with the
 What nobody sent to us before cannot be told, nor a copy with every position changed a little.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from geofence.evidence import Bools, Fixes, Floats, Ints, Sketch
+from geofence.evidence import Bools, Fixes, Floats, Ints, Sketch, Sketches
 from geofence.plan import Site
 from geofence.plane import fence_of, plane_of
 from geofence.policy import Policy
@@ -63,24 +61,26 @@ def sketch(fixes: Fixes, site: Site, policy: Policy) -> Sketch:
     return Sketch(prints[:KEPT_MAX], fixes.at[rows[first[:KEPT_MAX]]])
 
 
-def replayed(fixes: Fixes, own: Ints, site: Site, earlier: Sequence[Sketch], policy: Policy) -> Bools:
+def replayed(fixes: Fixes, own: Ints, site: Site, earlier: Sketches, policy: Policy) -> Bools:
     """Which of the fixes `own` of one phone, in the order of time, repeat one of the earlier visits to a site."""
     told = np.zeros(len(own), dtype=bool)
-    rows = own[_measured_there(fixes, site, policy)[own]] if earlier else own[:0]
+    rows = own[_measured_there(fixes, site, policy)[own]]
     if len(rows) < ALIKE_MIN:
         return told
     prints = _prints(fixes.lon[rows], fixes.lat[rows])
     known, count = np.unique(prints, return_counts=True)
-    alike = _among(known, np.concatenate([one.prints for one in earlier]))
-    if np.count_nonzero(alike) < ALIKE_MIN:
+    place = np.minimum(np.searchsorted(known, earlier.prints), len(known) - 1)
+    alike = np.flatnonzero(known[place] == earlier.prints)
+    if len(alike) < ALIKE_MIN:
         return told
     at, nats = fixes.at[rows], _nats(count)
-    for one in earlier:
-        kept = np.flatnonzero(_among(known, one.prints))
-        if len(kept) >= ALIKE_MIN:
-            worth = nats[np.searchsorted(known, one.prints[kept])]
-            for start, end in _pieces(at, prints, one, kept, worth):
-                told |= (fixes.at[own] >= start) & (fixes.at[own] <= end)
+    which = np.searchsorted(earlier.ends, alike, side="right")
+    for visit in np.flatnonzero(np.bincount(which) >= ALIKE_MIN).tolist():
+        first, end = int(earlier.ends[visit - 1]) if visit else 0, int(earlier.ends[visit])
+        one = Sketch(earlier.prints[first:end], earlier.at[first:end])
+        kept = alike[which == visit]
+        for start, last in _pieces(at, prints, one, kept - first, nats[place[kept]]):
+            told |= (fixes.at[own] >= start) & (fixes.at[own] <= last)
     return told
 
 
@@ -101,12 +101,6 @@ def _prints(lon: Floats, lat: Floats) -> Prints:
     mixed = ((mixed ^ (mixed >> np.uint64(29))) + (lat + 0.0).view(np.uint64)) * two
     mixed = (mixed ^ (mixed >> np.uint64(32))) * three
     return (mixed >> np.uint64(32)).astype(np.uint32).view(np.int32)
-
-
-def _among(known: Prints, wanted: Prints) -> Bools:
-    """Which of the wanted are among the known, which are ascending."""
-    found: Bools = known[np.minimum(np.searchsorted(known, wanted), len(known) - 1)] == wanted
-    return found
 
 
 def _nats(count: Ints) -> Floats:

@@ -12,20 +12,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 from psycopg import Connection
 
-from geofence.evidence import Sketch
+from geofence.evidence import Sketch, Sketches
 from geofence.plan import Visit
 from geofence.replayed import SINCE_S
 
 _POSITION = np.dtype([("print", "<i4"), ("at", "<f8")])
 
 
-def read(connection: Connection, visits: Sequence[Visit]) -> dict[str, tuple[Sketch, ...]]:
-    """What is kept of the visits before each of these at its site."""
-    found: dict[str, list[Sketch]] = {visit.id: [] for visit in visits}
+def read(connection: Connection, visits: Sequence[Visit]) -> dict[str, Sketches]:
+    """What is kept of the visits before each of these at its site, if there is anything."""
+    found: dict[str, list[bytes]] = {}
     with connection.cursor(binary=True) as cursor:
         for visit, positions in cursor.execute(EARLIER, _columns(visits)):
-            found[visit].append(_unpacked(positions))
-    return {visit: tuple(sketches) for visit, sketches in found.items()}
+            found.setdefault(visit, []).append(positions)
+    return {visit: _joined(sketches) for visit, sketches in found.items()}
 
 
 def write(connection: Connection, kept: Mapping[Visit, Sketch], without: Collection[str]) -> set[str]:
@@ -62,6 +62,11 @@ def _packed(sketch: Sketch) -> bytes:
     positions = np.empty(len(sketch.prints), dtype=_POSITION)
     positions["print"], positions["at"] = sketch.prints, sketch.at
     return positions.tobytes()
+
+
+def _joined(sketches: Sequence[bytes]) -> Sketches:
+    every = _unpacked(b"".join(sketches))
+    return Sketches(every.prints, every.at, np.cumsum([len(one) for one in sketches]) // _POSITION.itemsize)
 
 
 def _unpacked(positions: bytes) -> Sketch:

@@ -21,7 +21,7 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.pq import Format
 
-from geofence.evidence import Check, DeviceEvent, Fixes, Observed, Status
+from geofence.evidence import NO_SKETCHES, Check, DeviceEvent, Fixes, Observed, Status
 from geofence.plan import Scene
 from geofence.policy import Policy
 from geofence.stays import TOLD_MIN_S
@@ -80,7 +80,7 @@ def read(connection: Connection, visits: Sequence[str], policies: Policies) -> l
                 events=events[n],
                 statuses=statuses[n],
                 elsewhen=tuple(elsewhen[stage.scene.visit.id]),
-                earlier=earlier.get(stage.scene.visit.id, ()),
+                earlier=earlier.get(stage.scene.visit.id, NO_SKETCHES),
             ),
             policy=stage.policy,
             haunts={place: tuple(known[place]) for place in places[n]},

@@ -13,7 +13,7 @@ from geofence import judge
 from geofence.evidence import Bools, Fixes, Observed, Sketch
 from geofence.policy import Policy
 from geofence.replayed import ALIKE_MIN, APART_S, KEPT_MAX, LAG_S, NATS_MIN, replayed, sketch
-from tests.engine.worlds import bounded, circle, day, errors, fixes, lonlat, scene, take
+from tests.engine.worlds import bounded, circle, day, errors, fixes, lonlat, scene, take, together
 
 POLICY = Policy()
 LATER_S = 86_400.0
@@ -39,7 +39,7 @@ def joined(*parts: Fixes) -> Fixes:
 
 
 def told(of: Fixes, *earlier: Sketch) -> Bools:
-    return replayed(of, np.arange(len(of.at)), HERE, earlier, POLICY)
+    return replayed(of, np.arange(len(of.at)), HERE, together(*earlier), POLICY)
 
 
 def there(of: Fixes) -> Bools:
@@ -174,7 +174,7 @@ def test_a_visit_that_was_played_again_is_not_verified_and_says_why(every_s: flo
     over = today.visit.ends_at + 90_000.0
     believed = judge(today, Observed(fixes=now), POLICY, over)
     assert believed.verdict == "verified"
-    outcome = judge(today, Observed(fixes=now, earlier=(sketch(then, HERE, POLICY),)), POLICY, over)
+    outcome = judge(today, Observed(fixes=now, earlier=together(sketch(then, HERE, POLICY))), POLICY, over)
     assert outcome.verdict == "unknown"
     assert "spoof_suspected" in outcome.findings
     assert outcome.evidence.flags["replayed"] >= there(now).sum()

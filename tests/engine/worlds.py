@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from geofence.evidence import Fixes, Floats, Observed
+from geofence.evidence import NO_SKETCHES, Fixes, Floats, Observed, Sketch, Sketches
 from geofence.plan import Scene, Site, Visit
 
 bounded = settings(
@@ -123,6 +123,14 @@ def day(
 
 def seen(of: Fixes, **more: object) -> Observed:
     return replace(Observed(fixes=of), **more)
+
+
+def together(*sketches: Sketch) -> Sketches:
+    """Those of earlier visits as the engine takes them."""
+    if not sketches:
+        return NO_SKETCHES
+    columns = (np.concatenate([one.prints for one in sketches]), np.concatenate([one.at for one in sketches]))
+    return Sketches(*columns, np.cumsum([len(one.prints) for one in sketches]))
 
 
 @st.composite

@@ -14,7 +14,7 @@ from geofence.outcome import Outcome
 from geofence.plan import Device, Scene, Site, Visit
 from geofence.policy import Policy
 from geofence.replayed import sketch
-from tests.engine.worlds import START
+from tests.engine.worlds import START, together
 
 FOLDERS = sorted(path.parent for path in Path(__file__).parent.glob("*/events.json"))
 
@@ -62,7 +62,7 @@ def judged(folder: Path) -> Outcome:
         kind: tuple(msgspec.convert({**usual, "identity": k, **row}, form) for k, row in enumerate(told[kind]))
         for kind, form in (("checks", Check), ("events", DeviceEvent), ("statuses", Status))
     }
-    earlier = tuple(sketch(columns(rows), scene.site, Policy()) for rows in told.get("earlier", []))
+    earlier = together(*(sketch(columns(rows), scene.site, Policy()) for rows in told.get("earlier", [])))
     outages = [(start, end) for start, end in told["outages"]]
     return judge(scene, Observed(fixes=columns(told["fixes"]), earlier=earlier, **evidence), Policy(), told["now"], outages)
 
