@@ -96,8 +96,8 @@ def unproven(presence: Curve, seen: Stretches, witness: Witness) -> Curve:
     edges = np.array(unseen).ravel() / 1000.0
     outer = np.concatenate((edges[::2] - EDGE_S, edges[1::2] + EDGE_S))
     at = np.unique(np.clip(np.concatenate((presence.at, edges, outer)), low, high))
-    inside = np.searchsorted(edges, at, side="right") % 2 == 1
-    inside |= np.isin(at, edges)
+    upto, before = edges.searchsorted(at, side="right"), edges.searchsorted(at)
+    inside = (upto % 2 == 1) | (upto != before)
     on = presence.value(at)
     return Curve(at, np.where(inside, np.minimum(on, UNSEEN_MAX), on))
 
@@ -106,7 +106,7 @@ def _lived_in(witness: Witness, presence: Curve) -> bool:
     """Whether somebody else moves about in the home: it stirs, doors aside, while she is not there, nor just was or will be."""
     if len(witness.activity) < STIRS_MIN:
         return False
-    rooms = np.setdiff1d(witness.activity, witness.doors)
+    rooms = witness.rooms
     possible = np.maximum(presence.value(rooms - AT_DOOR_S), np.maximum(presence.value(rooms), presence.value(rooms + AT_DOOR_S)))
     return bool(np.count_nonzero(possible < GONE) >= STIRS_MIN)
 

@@ -44,14 +44,14 @@ class Curve(Struct, frozen=True, eq=False):
 
 def above(curve: Curve, level: float) -> list[Run]:
     """The stretches in which P exceeds a level."""
-    at, over = curve.at, curve.on - level
-    positive = over > 0.0
-    change = (positive[1:] != positive[:-1]).nonzero()[0]
-    if not len(change):
-        return [(float(at[0]), float(at[-1]))] if positive[0] and at[0] < at[-1] else []
-    rise = over[change] / (over[change] - over[change + 1])
-    crossing = (at[change] + rise * (at[change + 1] - at[change])).tolist()
-    edges = ([float(at[0])] if positive[0] else []) + crossing + ([float(at[-1])] if positive[-1] else [])
+    at, on = curve.at, curve.on
+    over = on > level
+    edges = [float(at[0])] if over[0] else []
+    for n in (over[1:] != over[:-1]).nonzero()[0].tolist():
+        (start, end), (one, two) = at[n : n + 2].tolist(), on[n : n + 2].tolist()
+        edges.append(start + (one - level) / ((one - level) - (two - level)) * (end - start))
+    if over[-1]:
+        edges.append(float(at[-1]))
     return [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b]
 
 
@@ -62,7 +62,7 @@ def bridged(curve: Curve, grace_s: float) -> Curve:
     for (_, left), (back, _) in pairwise(runs):
         if back - left < grace_s:
             # From the last node that is surely on before it, to the first after it.
-            sure = np.flatnonzero(curve.on > 1.0 - TAIL)
+            sure = (curve.on > 1.0 - TAIL).nonzero()[0]
             before, after = sure[curve.at[sure] <= left], sure[curve.at[sure] >= back]
             first = before[-1] if len(before) else np.searchsorted(curve.at, left)
             last = after[0] if len(after) else np.searchsorted(curve.at, back, side="right") - 1

@@ -48,7 +48,7 @@ from geofence.outcome import Moment, Outcome, Presence, Seconds, Span, Tally
 from geofence.plan import Scene, Visit
 from geofence.policy import Policy
 from geofence.posterior import Prepared, believe, prepare
-from geofence.witness import Witness, hear, is_ours
+from geofence.witness import Witness, hear_all, is_ours
 
 ENGINE = "4"
 """Version of the model. It changes whenever the same evidence could give another outcome."""
@@ -90,36 +90,46 @@ def judge(scene: Scene, observed: Observed, policy: Policy, now: float, outages:
 
 def judge_all(asked: Sequence[Asked]) -> list[Outcome]:
     """The outcomes of many visits, each as if it were alone: together they only take less time."""
-    return [outcome for some in _portions(asked) for outcome in _together(some)]
+    outcomes: dict[int, Outcome] = {}
+    for some in _portions(asked):
+        outcomes.update(zip(some, _together([asked[n] for n in some]), strict=True))
+    return [outcomes[n] for n in range(len(asked))]
 
 
-def _portions(asked: Sequence[Asked]) -> Iterator[Sequence[Asked]]:
-    """Neighbours of so many fixes that memory stays bounded."""
-    first = fixes = 0
+def _portions(asked: Sequence[Asked]) -> Iterator[list[int]]:
+    """Which visits are judged together: those of one policy, and no more of them than `TOGETHER_MAX`."""
+    alike: dict[Policy, list[int]] = {}
     for n, one in enumerate(asked):
-        fixes += len(one.observed.fixes.at)
-        if fixes > TOGETHER_MAX and n > first:
-            yield asked[first:n]
-            first, fixes = n, len(one.observed.fixes.at)
-    if first < len(asked):
-        yield asked[first:]
+        alike.setdefault(one.policy, []).append(n)
+    for visits in alike.values():
+        some: list[int] = []
+        fixes = 0
+        for n in visits:
+            fixes += len(asked[n].observed.fixes.at)
+            if fixes > TOGETHER_MAX and some:
+                yield some
+                some, fixes = [], len(asked[n].observed.fixes.at)
+            some.append(n)
+        yield some
 
 
 def _together(asked: Sequence[Asked]) -> list[Outcome]:
-    """Each visit for itself up to its chain, then all chains side by side, then each for itself again."""
-    heard = [_heard(one) for one in asked]
+    """What each piece of evidence says, of all fixes end to end; then all chains side by side; then each visit for itself."""
+    heard = _heard(asked)
     told = iter(smoothed([visit.prepared.chain for visit in heard if visit.prepared is not None]))
     return [_concluded(visit, None if visit.prepared is None else next(told)) for visit in heard]
 
 
-def _heard(asked: Asked) -> Heard:
-    scene, policy = asked.scene, asked.policy
-    low, high = window(scene.visit, policy)
-    span = (low, min(high, asked.now))
-    witness = hear(scene, asked.observed, span, policy)
-    own = _own_window(scene, policy)
-    begun = min(own[1], asked.now) > own[0]
-    return Heard(asked, span, own, witness, prepare(scene, witness, span, policy) if begun else None)
+def _heard(asked: Sequence[Asked]) -> list[Heard]:
+    policy = asked[0].policy
+    spans = [(low, min(high, one.now)) for one in asked for low, high in [window(one.scene.visit, policy)]]
+    heard = []
+    witnesses = hear_all([(one.scene, one.observed, span) for one, span in zip(asked, spans, strict=True)], policy)
+    for one, span, witness in zip(asked, spans, witnesses, strict=True):
+        own = _own_window(one.scene, policy)
+        begun = min(own[1], one.now) > own[0]
+        heard.append(Heard(one, span, own, witness, prepare(one.scene, witness, span, policy) if begun else None))
+    return heard
 
 
 def _concluded(heard: Heard, told: Floats | None) -> Outcome:

@@ -110,6 +110,14 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
+def since(at: Floats, first: float = np.inf) -> Floats:
+    """How long each moment lies after the one before it; the first one `first`."""
+    gap = np.empty(len(at))
+    gap[:1] = first
+    np.subtract(at[1:], at[:-1], out=gap[1:])
+    return gap
+
+
 class Fixes(Struct, frozen=True, kw_only=True, eq=False):
     """Many fixes of one worker as columns of one length n, in the order of (at, source, identity).
 

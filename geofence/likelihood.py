@@ -23,7 +23,7 @@ phones err far more often than a Gaussian allows.
 import numpy as np
 
 from geofence.evidence import Bools, Floats
-from geofence.plane import Fence, Fences
+from geofence.plane import Extent, Fence, Fences
 from geofence.policy import Policy
 
 HOME_SIGMA_M = 15.0
@@ -40,10 +40,11 @@ def floor(moving: Bools, policy: Policy) -> Floats:
 def sigma(accuracy_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
     """Error per axis that a reported 68 % radius stands for, metres; a missing radius is the policy's default."""
     radius = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m)
-    return np.hypot(floor_m, np.maximum(radius, 0.0) * (policy.sigma_inflation / RAYLEIGH_68))
+    told = np.maximum(radius, 0.0) * (policy.sigma_inflation / RAYLEIGH_68)
+    return np.hypot(floor_m, told)
 
 
-def overlap(fence: Fence | Fences, distance_m: Floats, sigma_m: Floats) -> Floats:
+def overlap(fence: Fence | Fences | Extent, distance_m: Floats, sigma_m: Floats) -> Floats:
     """Share of the error of each report that lies over the fence."""
     across = _logistic((distance_m + fence.thickness_m) / sigma_m) - _logistic(distance_m / sigma_m)
     along = 2.0 * _logistic(fence.width_m / (2.0 * sigma_m)) - 1.0
@@ -57,7 +58,7 @@ def llr(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats, poli
     return _cut(np.minimum(raw, np.maximum(best, 0.0)), sigma_m, policy)
 
 
-def both(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats, policy: Policy) -> tuple[Floats, Floats]:
+def both(fence: Fence | Extent, distance_m: Floats, sigma_m: Floats, floor_m: Floats, policy: Policy) -> tuple[Floats, Floats]:
     """`llr` and `pull` of each report, which share nearly all of their arithmetic."""
     odds, best_odds = _logit(overlap(fence, distance_m, sigma_m)), _logit(overlap(fence, distance_m, floor_m))
     outside2 = np.maximum(distance_m, 0.0) ** 2
@@ -83,7 +84,7 @@ def stay_llr(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats,
     return np.where(held > 0.0, held / (1.0 + (sigma_m / policy.vague_sigma_m) ** 2), held)
 
 
-def pull(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
+def pull(fence: Fence | Extent, distance_m: Floats, sigma_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
     """What each report does to the chain, in log-odds.
 
     As `llr`, but where a perfect phone would say "off" a vague one keeps its honest, small say: a house smaller than the error is
@@ -128,7 +129,7 @@ def _density(fence: Fence, east: Floats, north: Floats, sigma_m: Floats) -> Floa
     return 0.5 * spread + 0.5 * np.exp(-0.5 * away2 / variance) / (2.0 * np.pi * variance)
 
 
-def ratio(fence: Fence, distance_m: Floats, sigma_m: Floats, share_per_efold: float) -> Floats:
+def ratio(fence: Fence | Extent, distance_m: Floats, sigma_m: Floats, share_per_efold: float) -> Floats:
     share = overlap(fence, distance_m, sigma_m)
     spread = np.maximum(distance_m, 0.0) ** 2 + sigma_m**2
     bonus = np.log1p(2.0 * np.pi * spread / (share_per_efold * fence.area_m2))

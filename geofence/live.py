@@ -23,7 +23,7 @@ Rules kept here:
   two bounds. Some disagreements are for good, as that about a house next door.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import shapely
@@ -34,7 +34,7 @@ from geofence import likelihood
 from geofence.evidence import Bools, Floats, Ints
 from geofence.outcome import Outcome, Presence
 from geofence.plan import Visit
-from geofence.plane import EARTH_M, Fence, Plane
+from geofence.plane import EARTH_M, Extent, Fence, Plane
 from geofence.policy import Policy
 
 SURE = 0.95
@@ -77,14 +77,6 @@ class Fixes(Struct, frozen=True, eq=False):
     lon: Floats
     lat: Floats
     accuracy_m: Floats
-
-
-class _Extent(Struct, frozen=True, eq=False):
-    """Of many fences what a likelihood asks of one."""
-
-    thickness_m: Floats
-    width_m: Floats
-    area_m2: Floats
 
 
 def row(visit: Visit, plane: Plane, fence: Fence, policy: int) -> Rows:
@@ -178,9 +170,8 @@ def _llr(rows: Rows, shapes: NDArray[np.object_], fixes: Fixes, policy: Policy) 
         distance[drawn] = _signed(shapes[drawn], east[drawn], north[drawn])
     floor = likelihood.floor(np.zeros(len(rows), dtype=bool), policy)
     sigma = likelihood.sigma(fixes.accuracy_m, floor, policy)
-    # A likelihood asks three numbers of a fence, and computes with arrays of them as well as with one.
-    extent = _Extent(*(rows[name].astype(np.float64) for name in ("thickness_m", "width_m", "area_m2")))
-    return likelihood.pull(cast(Fence, extent), distance, sigma, floor, policy)
+    extent = Extent(*(rows[name].astype(np.float64) for name in ("thickness_m", "width_m", "area_m2")))
+    return likelihood.pull(extent, distance, sigma, floor, policy)
 
 
 def _signed(shapes: NDArray[np.object_], east: Floats, north: Floats) -> Floats:

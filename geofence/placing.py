@@ -32,18 +32,17 @@ NEXT_DOOR = 0.3
 """From this probability of being at another of her places on, a crossing is left to the chain."""
 
 
-def placed(curve: Curve, beside: Curve, witness: Witness, seen: Observations, weight: Floats, policy: Policy) -> Curve:
+def placed(curve: Curve, beside: Curve, witness: Witness, seen: Observations, policy: Policy) -> Curve:
     """The curve with each of its crossings placed. `beside` is the probability of being at another of her places near by."""
     fixes = witness.fixes
-    radius = np.where(np.isnan(fixes.accuracy_m), policy.accuracy_default_m, fixes.accuracy_m)
     hints = _hints(witness, seen, policy)
     track = crossing.Track(
         at=fixes.at,
         east_m=witness.east,
         north_m=witness.north,
         distance_m=witness.distance,
-        sigma_m=np.maximum(radius / RAYLEIGH_68, crossing.LEAST_M),
-        weight=np.where(witness.precise, weight, 0.0),
+        sigma_m=np.maximum(witness.radius / RAYLEIGH_68, crossing.LEAST_M),
+        weight=np.where(witness.precise, witness.weight, 0.0),
     )
     edges = [float(curve.at[0]), *(edge for run in above(curve, 0.5) for edge in run), float(curve.at[-1])]
     usual = _usual(witness, policy)

@@ -7,6 +7,7 @@
   making a geometry of each point.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import cos, pi, radians, sqrt
 
@@ -35,9 +36,22 @@ class Plane(Struct, frozen=True):
 
     def east_north(self, lon: Floats, lat: Floats) -> tuple[Floats, Floats]:
         """Degrees to metres. Longitudes are taken the short way round, so a site may lie at the date line."""
+        east_m, north_m = self.metres
+        return turned(lon - self.lon) * east_m, (lat - self.lat) * north_m
+
+    @property
+    def metres(self) -> tuple[float, float]:
+        """Of a degree of longitude, and of latitude."""
         metres = radians(1.0) * EARTH_M
-        turn = (lon - self.lon + 180.0) % 360.0 - 180.0
-        return turn * (metres * cos(radians(self.lat))), (lat - self.lat) * metres
+        return metres * cos(radians(self.lat)), metres
+
+
+class Extent(Struct, frozen=True, eq=False):
+    """What a likelihood asks of a fence, of each of many."""
+
+    thickness_m: Floats
+    width_m: Floats
+    area_m2: Floats
 
 
 class Fence(Struct, frozen=True, eq=False):
@@ -48,7 +62,9 @@ class Fence(Struct, frozen=True, eq=False):
     radius_m: float
     """0 for a polygon."""
     edges: Floats
-    """Of a polygon: a row `east, north, east, north` for each edge of all its rings."""
+    """Of a polygon: a row for each edge of all its rings. Where it begins, `east, north`, how far north it ends, how far it goes,
+    `east, north`, its squared length, and how far it goes east for each metre north.
+    """
     area_m2: float
     thickness_m: float
     """Extent across: the diameter of a circle, the short side of the narrowest rectangle around a polygon."""
@@ -67,7 +83,7 @@ class Fence(Struct, frozen=True, eq=False):
     def distance(self, east: Floats, north: Floats) -> Floats:
         """Signed distance of each point to the outline, metres."""
         if self.radius_m:
-            return np.hypot(east - self.east_m, north - self.north_m) - self.radius_m
+            return _away(east - self.east_m, north - self.north_m) - self.radius_m
         return _signed_distance(self.edges, east, north)
 
     def shares_ground(self, other: "Fence") -> bool:
@@ -96,13 +112,30 @@ class Fences(Struct, frozen=True, eq=False):
 
     def distances(self, east: float, north: float) -> Floats:
         """Signed distance of a point to each outline, metres."""
-        out: Floats = np.hypot(east - self.east_m, north - self.north_m) - self.radius_m
+        out: Floats = _away(east - self.east_m, north - self.north_m) - self.radius_m
         if len(self.polygons):
             away2, crosses = _to_edges(self.edges.T, np.array([east]), np.array([north]))
             odd = np.logical_xor.reduceat(crosses, self.first)
             away = np.sqrt(np.minimum.reduceat(away2, self.first))
             out[self.polygons] = np.where(odd, -away, away)
         return out
+
+
+def distances(fences: Sequence[Fence], counts: Sequence[int], east: Floats, north: Floats) -> Floats:
+    """Signed distance of each point to a fence of its own, metres; so many points of each fence lie together."""
+    x, y, radius = (np.repeat([getattr(fence, name) for fence in fences], counts) for name in ("east_m", "north_m", "radius_m"))
+    out: Floats = _away(east - x, north - y) - radius
+    end = 0
+    for fence, count in zip(fences, counts, strict=True):
+        end += count
+        if not fence.radius_m:
+            out[end - count : end] = fence.distance(east[end - count : end], north[end - count : end])
+    return out
+
+
+def turned(lon: Floats) -> Floats:
+    """Differences of longitudes, the short way round."""
+    return (lon + 180.0) % 360.0 - 180.0
 
 
 def plane_of(site: Site) -> Plane:
@@ -121,7 +154,7 @@ def fence_of(site: Site, plane: Plane) -> Fence:
         return Fence(
             shape=shapely.Point(x[0], y[0]),
             radius_m=site.radius_m,
-            edges=np.empty((0, 4)),
+            edges=np.empty((0, 7)),
             area_m2=area,
             thickness_m=2 * site.radius_m,
             width_m=area / (2 * site.radius_m),
@@ -163,7 +196,7 @@ def fences_of(fences: tuple[Fence, ...]) -> Fences:
         east_m=np.array([fence.east_m for fence in fences]),
         north_m=np.array([fence.north_m for fence in fences]),
         polygons=np.array(polygons, dtype=np.int64),
-        edges=np.concatenate([np.empty((0, 4)), *(fences[n].edges for n in polygons)]),
+        edges=np.concatenate([np.empty((0, 7)), *(fences[n].edges for n in polygons)]),
         first=np.cumsum([0, *counts[:-1]]) if counts else np.empty(0, dtype=np.int64),
     )
 
@@ -176,35 +209,41 @@ def _common_m2(one: Fence, other: Fence) -> float:
 
 
 def _edges(shape: BaseGeometry) -> Floats:
-    """All edges of all rings, outer ones and holes, as rows of two points."""
+    """All edges of all rings, outer ones and holes."""
     coordinates: Floats = shapely.get_coordinates(shape.boundary)
     ring: list[int] = []
     for number, line in enumerate(shapely.get_parts(shape.boundary)):
         ring.extend([number] * shapely.get_num_coordinates(line))
     same = np.diff(np.array(ring)) == 0
-    rows: Floats = np.column_stack((coordinates[:-1], coordinates[1:]))[same]
-    return rows
+    (x0, y0), (x1, y1) = coordinates[:-1][same].T, coordinates[1:][same].T
+    dx, dy = x1 - x0, y1 - y0
+    slope = dx / np.where(dy == 0.0, 1.0, dy)
+    return np.column_stack((x0, y0, y1, dx, dy, np.maximum(dx * dx + dy * dy, 1e-12), slope))
 
 
 def _signed_distance(edges: Floats, east: Floats, north: Floats) -> Floats:
     """Distance of points to the nearest edge, negative where an odd number of edges lies east of the point."""
-    ends = edges.T[:, :, None]
+    columns = edges.T[:, :, None]
     out = np.empty(len(east))
     rows = max(1, POINTS_TIMES_EDGES_MAX // len(edges))
     for first in range(0, len(east), rows):
-        away2, crosses = _to_edges(ends, east[first : first + rows], north[first : first + rows])
+        away2, crosses = _to_edges(columns, east[first : first + rows], north[first : first + rows])
         away = np.sqrt(away2.min(axis=0))
         out[first : first + rows] = np.where(np.logical_xor.reduce(crosses, axis=0), -away, away)
     return out
 
 
-def _to_edges(ends: Floats, x: Floats, y: Floats) -> tuple[Floats, Bools]:
-    """Squared distance of each point to each edge, and whether the edge lies east of the point. `ends` are the columns of edges."""
-    x0, y0, x1, y1 = ends
-    dx, dy = x1 - x0, y1 - y0
+def _to_edges(edges: Floats, x: Floats, y: Floats) -> tuple[Floats, Bools]:
+    """Squared distance of each point to each edge, and whether the edge lies east of the point. `edges` are the columns."""
+    x0, y0, y1, dx, dy, length2, slope = edges
     left, below = x - x0, y - y0
-    along = (left * dx + below * dy) / np.maximum(dx * dx + dy * dy, 1e-12)
+    along = (left * dx + below * dy) / length2
     along = np.minimum(np.maximum(along, 0.0), 1.0)
     away2 = (left - along * dx) ** 2 + (below - along * dy) ** 2
-    crosses = ((y0 > y) != (y1 > y)) & (left < below * (dx / np.where(dy == 0.0, 1.0, dy)))
+    crosses = ((y0 > y) != (y1 > y)) & (left < below * slope)
     return away2, crosses
+
+
+def _away(east: Floats, north: Floats) -> Floats:
+    out: Floats = np.hypot(east, north)
+    return out

@@ -22,12 +22,12 @@ from msgspec import Struct
 from geofence import likelihood, presence
 from geofence.chain import Chain
 from geofence.curve import Curve, Run, above
-from geofence.evidence import Bools, Floats, Ints
+from geofence.evidence import Bools, Floats, Ints, since
 from geofence.placing import placed
 from geofence.plan import Scene, Visit
 from geofence.plane import fence_of, fences_of
 from geofence.policy import Policy
-from geofence.witness import CLEAR_SIGMAS, Witness
+from geofence.witness import Witness
 
 NODE_S = 60.0
 """Silences are filled with nodes this far apart, so that the curve shows how certainty decays within them."""
@@ -84,7 +84,7 @@ def believe(scene: Scene, witness: Witness, prepared: Prepared, told: Floats, ow
     """
     at = prepared.at
     there = told[1] if witness.rivals else np.zeros(len(at))
-    curve = placed(Curve(at, told[0]), Curve(at, there), witness, prepared.seen, _weights(witness, policy), policy)
+    curve = placed(Curve(at, told[0]), Curve(at, there), witness, prepared.seen, policy)
     stays = above(curve, 0.5)
     reports = np.sort(np.concatenate((witness.fixes.at, [anchor.at for anchor in witness.anchors])))
     sureness = [_sureness(scene, witness, stay, _core(stay, scene.visit, own, reports, policy), policy) for stay in stays]
@@ -105,7 +105,7 @@ def believe(scene: Scene, witness: Witness, prepared: Prepared, told: Floats, ow
 
 def observations(visit: Visit, witness: Witness, policy: Policy) -> tuple[presence.Observations, Ints]:
     """All observations in the order of time; with each, the index of its fix or -1."""
-    llr = witness.pull * _weights(witness, policy)
+    llr = witness.pull * witness.weight
     told = bool((llr > 0.0).any() or any(anchor.llr > 0.0 for anchor in witness.anchors))
     anchors = witness.anchors + witness.edges
     stirred = witness.activity if told else witness.activity[:0]
@@ -119,7 +119,7 @@ def observations(visit: Visit, witness: Witness, policy: Policy) -> tuple[presen
 
 def _fresh(stirred: Floats) -> Floats:
     """The share of each stirring of the home that is news: what goes on is one and the same."""
-    return np.minimum(1.0, np.diff(stirred, prepend=-np.inf) / STIR_S)
+    return np.minimum(1.0, since(stirred) / STIR_S)
 
 
 def _stirring(stirred: Floats, visit: Visit, witness: Witness, policy: Policy) -> Floats:
@@ -127,11 +127,11 @@ def _stirring(stirred: Floats, visit: Visit, witness: Witness, policy: Policy) -
     in planned time it says the more, the longer she was seen elsewhere while the home was still, and the less, the oftener it
     stirred then. Before and after, those who live there come home.
     """
-    at, far = witness.fixes.at, witness.credible & (witness.distance >= CLEAR_SIGMAS * witness.sigma)
+    at, far = witness.fixes.at, witness.credible & witness.off
     away = far[:-1] & far[1:]
     start, end = at[:-1][away], np.minimum(at[1:], (at + witness.horizon)[:-1])[away]
-    rooms = np.setdiff1d(witness.activity, witness.doors)
-    without_her = np.searchsorted(start, rooms, side="right") > np.searchsorted(end, rooms, side="right")
+    rooms = witness.rooms
+    without_her = start.searchsorted(rooms, side="right") > end.searchsorted(rooms, side="right")
     calm = log1p(float((end - start).sum()) / CALM_S) - log1p(2.0 * float(_fresh(rooms)[without_her].sum()))
     planned = (stirred >= visit.starts_at) & (stirred < visit.ends_at)
     return np.where(planned, min(max(policy.llr_home_activity + calm, 0.0), STIRRING_MAX), policy.llr_home_activity)
@@ -145,21 +145,14 @@ def _beside(at: Floats, llr: Floats, fix_index: Ints, witness: Witness, policy: 
     """
     nodes = np.flatnonzero(fix_index >= 0)
     fixes = fix_index[nodes]
-    gap = np.diff(at[nodes], prepend=-np.inf)
-    weight = _weights(witness, policy)[fixes]
+    gap = since(at[nodes])
+    weight = witness.weight[fixes]
     either = np.maximum(witness.pull, witness.pull_there)[fixes] * weight * np.minimum(1.0, gap / policy.correlation_s)
     lean = witness.lean[fixes] * weight * np.minimum(1.0, gap / policy.error_lasts_s)
     here, there = llr.copy(), np.zeros(len(at))
     here[nodes] = either + np.minimum(lean, 0.0)
     there[nodes] = either - np.maximum(lean, 0.0)
     return here, there
-
-
-def _weights(witness: Witness, policy: Policy) -> Floats:
-    """How much each fix counts."""
-    weight = np.where(witness.credible, 1.0, policy.flagged_weight)
-    weight[witness.disputed] = 0.0
-    return weight
 
 
 def _nodes(
@@ -236,13 +229,13 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Poli
         if (start - DOOR_S <= anchor.at <= end + DOOR_S if anchor.llr > 0.0 else start + DOOR_S <= anchor.at <= end - DOOR_S)
     ]
     inside = np.flatnonzero((witness.fixes.at >= start) & (witness.fixes.at <= end))
-    weight = _weights(witness, policy)[inside] / witness.sigma[inside] ** 2
+    weight = witness.weight[inside] / witness.sigma[inside] ** 2
     spoke = bool((witness.llr[inside] > 0.0).any()) or any(anchor.llr > 0.0 for anchor in anchors)
     if not spoke or (len(inside) and weight.sum() <= 0.0):
         return 0.5, 0.5
     if not len(inside):
         return 1.0, 1.0
-    gaps = np.diff(witness.fixes.at[inside], prepend=-np.inf)
+    gaps = since(witness.fixes.at[inside])
     independent = float(np.minimum(1.0, gaps / policy.stay_correlation_s).sum())
     east, north = _middle(scene, witness, inside, weight)
     variance = float(np.average(witness.sigma[inside] ** 2, weights=weight))

@@ -27,7 +27,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from geofence.chain import Chain
-from geofence.evidence import Bools, Floats
+from geofence.evidence import Bools, Floats, since
 from geofence.plan import Visit
 from geofence.policy import Policy
 
@@ -43,14 +43,13 @@ class Observations(Struct, frozen=True, eq=False):
 def temper(observations: Observations, policy: Policy) -> Floats:
     """The log-likelihood ratios with each fix weighed by the time since the fix before it."""
     llr = observations.llr.copy()
-    since = np.diff(observations.at[observations.fix], prepend=-np.inf)
-    llr[observations.fix] *= np.minimum(1.0, since / policy.correlation_s)
+    llr[observations.fix] *= np.minimum(1.0, since(observations.at[observations.fix]) / policy.correlation_s)
     return llr
 
 
-def alone(since: float, at: Floats, llr: Floats, visit: Visit, policy: Policy) -> Chain:
+def alone(begin: float, at: Floats, llr: Floats, visit: Visit, policy: Policy) -> Chain:
     """The chain of being on site, or away. No interval between nodes may contain the plan's start or end."""
-    dt = np.diff(at, prepend=since)
+    dt = since(at, at[0] - begin)
     middle = at - dt / 2.0
     mine = _planned(middle, (visit,))
     come, leave = _rates(mine | _planned(middle + policy.punctuality_s, (visit,)), mine, middle >= visit.ends_at, policy)
@@ -62,13 +61,13 @@ def alone(since: float, at: Floats, llr: Floats, visit: Visit, policy: Policy) -
     return Chain(np.array([policy.prior_on, 1.0 - policy.prior_on]), steps.reshape(2, 2, -1))
 
 
-def beside(since: float, at: Floats, llr: tuple[Floats, Floats], visit: Visit, rivals: tuple[Visit, ...], policy: Policy) -> Chain:
+def beside(begin: float, at: Floats, llr: tuple[Floats, Floats], visit: Visit, rivals: tuple[Visit, ...], policy: Policy) -> Chain:
     """As `alone`, with a third state: at another of her places near by, where `rivals` are planned: here, there, and at neither.
     `llr` are the log-odds of being here and of being there, each against being at neither.
 
     From one to the other she may go unseen, through a staircase or over a garden fence: soon, once only the other is planned.
     """
-    dt = np.diff(at, prepend=since)
+    dt = since(at, at[0] - begin)
     middle = at - dt / 2.0
     mine, theirs = _planned(middle, (visit,)), _planned(middle, rivals)
     due = mine | _planned(middle + policy.punctuality_s, (visit,))
@@ -96,9 +95,11 @@ def beside(since: float, at: Floats, llr: tuple[Floats, Floats], visit: Visit, r
 
 
 def _planned(at: Floats, visits: tuple[Visit, ...]) -> Bools:
+    """Of moments in order: whether any of the visits is planned for them."""
     planned = np.zeros(len(at), dtype=bool)
     for visit in visits:
-        planned |= (at >= visit.starts_at) & (at < visit.ends_at)
+        first, end = at.searchsorted((visit.starts_at, visit.ends_at)).tolist()
+        planned[first:end] = True
     return planned
 
 

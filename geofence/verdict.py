@@ -25,7 +25,7 @@ from geofence.outcome import Finding, Moment, Seconds, Verdict
 from geofence.plan import Scene
 from geofence.plane import fence_of
 from geofence.policy import Policy
-from geofence.witness import CLEAR_SIGMAS, Witness, is_ours
+from geofence.witness import Witness, is_ours
 
 CLEAR_SHARE = 0.5
 """Half of the plan: see the law above."""
@@ -85,7 +85,7 @@ def clear_shares(scene: Scene, witness: Witness, policy: Policy) -> tuple[float,
     stirred = witness.activity if strong else witness.activity[:0]
     at = np.concatenate((witness.fixes.at, anchors_at, stirred))
     on = np.concatenate((witness.llr, anchors_llr, np.ones(len(stirred)))) > 0.0
-    off = np.concatenate((_clearly_off(witness), anchors_llr < 0.0, np.zeros(len(stirred), dtype=bool)))
+    off = np.concatenate((witness.off, anchors_llr < 0.0, np.zeros(len(stirred), dtype=bool)))
     # A stretch around each report, of the report itself and not of its neighbours. What speaks against is taken narrowly, also of
     # a phone that is silent while still: it spoke because it moved, and soon after she may have been on site.
     fixes = len(witness.fixes.at)
@@ -98,10 +98,6 @@ def clear_shares(scene: Scene, witness: Witness, policy: Policy) -> tuple[float,
         return length(intersect(plan, covered(at[chosen] - width[chosen] / 2.0, width[chosen]))) / length(plan)
 
     return share(on, wide), share(off, near)
-
-
-def _clearly_off(witness: Witness) -> Bools:
-    return witness.distance >= CLEAR_SIGMAS * witness.sigma
 
 
 def longest_horizon_s(policy: Policy) -> float:
@@ -173,7 +169,7 @@ def _elsewhere(scene: Scene, witness: Witness, policy: Policy) -> bool:
             continue
         fence = fence_of(site, witness.plane)
         # On common ground a position tells one from the other only where it is clearly outside this one.
-        free = use & _clearly_off(witness) if witness.fence.shares_ground(fence) else use.copy()
+        free = use & witness.off if witness.fence.shares_ground(fence) else use.copy()
         for other in scene.others:
             if other.site == site.id:
                 free &= ~((fixes.at >= other.starts_at - policy.punctuality_s) & (fixes.at < other.ends_at + policy.punctuality_s))
@@ -220,7 +216,7 @@ def _conflicts(scene: Scene, witness: Witness, policy: Policy) -> bool:
     for anchor in witness.anchors:
         if anchor.strong and visit.starts_at <= anchor.at < visit.ends_at:
             near = use & (np.abs(at - anchor.at) <= policy.horizon_moving_s)
-            against = _clearly_off(witness)[near] if anchor.llr > 0 else witness.llr[near] > 0.0
+            against = witness.off[near] if anchor.llr > 0 else witness.llr[near] > 0.0
             if against.sum() > 0 and against.mean() > 0.5:
                 return True
     return False

@@ -5,7 +5,7 @@ visit's window, measure each fix against the fence, flag what is not credible, a
 moments with a log-likelihood ratio of their own. What residents may have caused as well (home activity) is kept apart.
 """
 
-from math import log
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -14,9 +14,11 @@ from msgspec.structs import replace
 
 from geofence import credibility, likelihood
 from geofence.evidence import Bools, Check, DeviceEvent, Fixes, Floats, Ints, Observed, Status
+from geofence.measure import Measured, Seen, extent, measure
 from geofence.plan import Scene, Visit
 from geofence.plane import Fence, Plane, fence_of, plane_of
 from geofence.policy import Policy
+from geofence.rivals import Rival, rivals, there
 
 HOME_METHODS = frozenset({"qr", "nfc", "ble", "pin"})
 """Check methods whose counterpart is fixed at the home."""
@@ -26,23 +28,14 @@ DOOR = frozenset({"open", "close", "lock", "unlock"})
 """Those that a door makes."""
 STANDBY_W = 5.0
 """A plug below this power feeds nobody's work."""
-SIGNIFICANT_MODES = frozenset({"significant", "quiet", "manual"})
-"""Reporting modes in which a phone is silent while it is still."""
 
-COMPETING_M = 100.0
-"""Sites further apart than this do not compete for one fix."""
-BOTH_95 = 1.62
-"""A two-dimensional error is within this many of its 68 % radii with 95 %."""
-AWHILE_S = 30.0
-"""Who walks is further away after this than a phone errs in a street."""
 WITHIN_MIN = 10
 """From so many fixes within the fence on, it is known how vague the phone is there."""
-LEAN_MAX = 4.0
-"""Most that one independent fix can say for one of two neighbours."""
 CLEAR_SIGMAS = 3.0
 """A fix this many σ outside the fence is a clear no by itself: one in ninety errs so far (Rayleigh), and σ is inflated already."""
 
 Report = TypeVar("Report", Check, DeviceEvent, Status)
+Run = tuple[float, float]
 
 
 class Anchor(Struct, frozen=True):
@@ -65,6 +58,8 @@ class Witness(Struct, frozen=True, eq=False):
     east: Floats
     north: Floats
     distance: Floats
+    radius: Floats
+    """The reported error, or what is taken for it."""
     sigma: Floats
     llr: Floats
     """Of each fix taken alone, flags aside."""
@@ -82,6 +77,10 @@ class Witness(Struct, frozen=True, eq=False):
     """Good enough to tell on from off."""
     disputed: Bools
     """Contradicted by another phone of the same worker at about the same time."""
+    weight: Floats
+    """How much each fix counts."""
+    off: Bools
+    """Clearly elsewhere, by itself."""
     quiet: Bools
     """Made in a reporting mode in which a still phone is silent."""
     horizon: Floats
@@ -93,55 +92,85 @@ class Witness(Struct, frozen=True, eq=False):
     """Moments of home activity that no other known visit explains."""
     doors: Floats
     """Those of them in which a door of the home moved."""
+    rooms: Floats
+    """Those in which none did, each once."""
 
 
-def hear(scene: Scene, observed: Observed, window: tuple[float, float], policy: Policy) -> Witness:
+def hear(scene: Scene, observed: Observed, window: Run, policy: Policy) -> Witness:
     """Weigh all the evidence in a window, taken alone."""
-    observed = canonical(observed, window)
-    fixes = observed.fixes
-    plane = plane_of(scene.site)
-    fence = fence_of(scene.site, plane)
-    east, north = plane.east_north(fixes.lon, fixes.lat)
-    distance = fence.distance(east, north)
-    radius = np.where(np.isnan(fixes.accuracy_m), policy.accuracy_default_m, fixes.accuracy_m)
-    moving = _moving(fixes, east, north, radius, policy)
-    floor = likelihood.floor(moving, policy)
-    sigma = likelihood.sigma(fixes.accuracy_m, floor, policy)
-    mask = credibility.masks(fixes, policy, credibility.expected(scene), observed.earlier)
-    quiet = np.array([mode in SIGNIFICANT_MODES for mode in fixes.mode]) if fixes.mode else np.zeros(len(mask), dtype=bool)
+    return hear_all([(scene, observed, window)], policy)[0]
+
+
+def hear_all(asked: Sequence[tuple[Scene, Observed, Run]], policy: Policy) -> list[Witness]:
+    """The same for many visits, each as if it were alone."""
+    scenes = [scene for scene, _, _ in asked]
+    heard = [canonical(observed, window) for _, observed, window in asked]
+    planes = [plane_of(scene.site) for scene in scenes]
+    seen = [Seen(of.fixes, plane, fence_of(scene.site, plane)) for of, plane, scene in zip(heard, planes, scenes, strict=True)]
+    measured = measure(seen, policy)
+    masks = [
+        credibility.masks(of.fixes, policy, credibility.expected(scene), of.earlier)
+        for of, scene in zip(heard, scenes, strict=True)
+    ]
+    pulls = _in_the_open(seen, measured, masks, policy)
+    places = [rivals(scene, one.plane, one.fence) for scene, one in zip(scenes, seen, strict=True)]
+    theirs = there(places, seen, measured, policy)
+    return [
+        _witness(scene, heard[n], seen[n], measured[n], masks[n], pulls[n], places[n], theirs[n], policy)
+        for n, scene in enumerate(scenes)
+    ]
+
+
+def _witness(
+    scene: Scene,
+    observed: Observed,
+    seen: Seen,
+    of: Measured,
+    mask: Ints,
+    pull: Floats,
+    places: list[Rival],
+    there: tuple[Floats, Floats],
+    policy: Policy,
+) -> Witness:
+    fixes, plane, fence, credible = seen.fixes, seen.plane, seen.fence, mask == 0
+    disputed = _disputed(fixes, of.distance, of.sigma, policy)
+    weight = np.where(credible, 1.0, policy.flagged_weight)
+    weight[disputed] = 0.0
     anchors, edges = _anchors(scene, observed, mask, plane, fence, policy)
-    llr, pull = likelihood.both(fence, distance, sigma, floor, policy)
-    pull = _in_the_open(pull, fixes.accuracy_m, mask == 0, fence, distance, policy)
-    rivals = _rivals(scene, plane, fence)
-    pull_there, lean = _there(rivals, fence, fixes.at, (east, north), (sigma, floor), policy)
+    stirred = _stirred(scene, observed)
+    doors = [event.at for event in stirred if event.kind in DOOR]
     return Witness(
         observed=observed,
         plane=plane,
         fence=fence,
         fixes=fixes,
-        east=east,
-        north=north,
-        distance=distance,
-        sigma=sigma,
-        llr=llr,
+        east=of.east,
+        north=of.north,
+        distance=of.distance,
+        radius=of.radius,
+        sigma=of.sigma,
+        llr=of.llr,
         pull=pull,
-        pull_there=pull_there,
-        lean=lean,
-        rivals=tuple(visit for _, visits in rivals for visit in visits),
+        pull_there=there[0],
+        lean=there[1],
+        rivals=tuple(visit for _, visits in places for visit in visits),
         mask=mask,
-        credible=mask == 0,
-        precise=radius <= policy.accuracy_max_m,
-        disputed=_disputed(fixes, distance, sigma, policy),
-        quiet=quiet,
-        horizon=_horizons(quiet, moving & ~_resting(fixes, east, north, radius, policy), policy),
+        credible=credible,
+        precise=of.radius <= policy.accuracy_max_m,
+        disputed=disputed,
+        weight=weight,
+        off=of.distance >= CLEAR_SIGMAS * of.sigma,
+        quiet=of.quiet,
+        horizon=of.horizon,
         anchors=anchors,
         edges=edges,
-        activity=_activity(scene, observed, ACTIVITY),
-        doors=_activity(scene, observed, DOOR),
+        activity=np.array([event.at for event in stirred]),
+        doors=np.array(doors),
+        rooms=np.array(sorted({event.at for event in stirred}.difference(doors))),
     )
 
 
-def canonical(observed: Observed, window: tuple[float, float]) -> Observed:
+def canonical(observed: Observed, window: Run) -> Observed:
     """The evidence in a window in the order of (at, source, content), each report once. Statuses before it still hold within it."""
     low, high = window
     return Observed(
@@ -210,114 +239,37 @@ def _modes(modes: tuple[str | None, ...], rows: slice | Ints) -> tuple[str | Non
     return modes[rows] if isinstance(rows, slice) else tuple(modes[n] for n in rows.tolist())
 
 
-def _in_the_open(pull: Floats, radius: Floats, credible: Bools, fence: Fence, distance: Floats, policy: Policy) -> Floats:
+def _in_the_open(seen: Sequence[Seen], measured: Sequence[Measured], masks: Sequence[Ints], policy: Policy) -> list[Floats]:
     """What each fix does to the chain. One beside the fence, half as vague as the phone mostly was within it, was made in the open,
     where phones err less than in a home.
     """
-    within = np.sort(radius[credible & (distance <= 0.0) & ~np.isnan(radius)])
+    rows = [_finer(one.fixes.accuracy_m, of.distance, mask) for one, of, mask in zip(seen, measured, masks, strict=True)]
+    counts = [len(some) for some in rows]
+    pulls = [of.pull for of in measured]
+    if not any(counts):
+        return pulls
+    distance, radius = (
+        np.concatenate([getattr(of, name)[some] for of, some in zip(measured, rows, strict=True)])
+        for name in ("distance", "radius")
+    )
+    floor = likelihood.floor(np.ones(len(radius), dtype=bool), policy)
+    sigma = likelihood.sigma(radius, floor, policy)
+    outdoors = likelihood.pull(extent([one.fence for one in seen], counts), distance, sigma, floor, policy)
+    for n, (some, end) in enumerate(zip(rows, np.cumsum(counts).tolist(), strict=True)):
+        if counts[n]:
+            pulls[n] = pulls[n].copy()
+            pulls[n][some] = np.minimum(pulls[n][some], outdoors[end - counts[n] : end])
+    return pulls
+
+
+def _finer(radius: Floats, distance: Floats, mask: Ints) -> Ints:
+    """The fixes outside that are half as vague as most of those within, if these are many."""
+    within = radius[(mask == 0) & (distance <= 0.0)]
+    within = within[~np.isnan(within)]
     if len(within) < WITHIN_MIN:
-        return pull
-    rows = np.flatnonzero((distance > 0.0) & (radius < within[len(within) // 2] / 2.0))
-    if len(rows):
-        floor = likelihood.floor(np.ones(len(rows), dtype=bool), policy)
-        there = likelihood.pull(fence, distance[rows], likelihood.sigma(radius[rows], floor, policy), floor, policy)
-        pull = pull.copy()
-        pull[rows] = np.minimum(pull[rows], there)
-    return pull
-
-
-def _phones(fixes: Fixes) -> list[slice | Ints]:
-    """The rows of each phone."""
-    if len(fixes.sources) == 1:
-        return [slice(None)]
-    return [np.flatnonzero(fixes.source == source) for source in range(len(fixes.sources))]
-
-
-def _moving(fixes: Fixes, east: Floats, north: Floats, radius: Floats, policy: Policy) -> Bools:
-    """Whether a phone was moving when it made each fix: by the speed that it reports, else by its way to the fixes around."""
-    speed, unnamed = fixes.speed_mps, np.isnan(fixes.speed_mps)
-    if not unnamed.any():
-        return speed >= policy.moving_mps
-    travelled = np.zeros(len(speed))
-    for own in _phones(fixes):
-        at, x, y, error = fixes.at[own], east[own], north[own], radius[own]
-        if len(at) < 2:
-            continue
-        # The way to either neighbour, less what the errors alone explain; the slower of the two, since who has just come in has
-        # come a long way and stays.
-        way = np.hypot(x[1:] - x[:-1], y[1:] - y[:-1]) - (error[1:] + error[:-1])
-        pace = np.maximum(way, 0.0) / np.maximum(at[1:] - at[:-1], 1.0)
-        travelled[own] = np.minimum(np.concatenate((pace, pace[-1:])), np.concatenate((pace[:1], pace)))
-    return np.where(unnamed, travelled, speed) >= policy.moving_mps
-
-
-def _resting(fixes: Fixes, east: Floats, north: Floats, radius: Floats, policy: Policy) -> Bools:
-    """Whether a phone was, half a minute and more before and after each fix, at the same place as far as its errors tell: then a
-    single speed that it names is noise.
-    """
-    resting = np.zeros(len(fixes.at), dtype=bool)
-    for own in _phones(fixes):
-        at, x, y, radius2 = fixes.at[own], east[own], north[own], radius[own] ** 2
-        if len(at) < 3:
-            continue
-        here = np.arange(len(at))
-        before = np.maximum(np.minimum(np.searchsorted(at, at - AWHILE_S, side="right") - 1, here - 1), 0)
-        after = np.minimum(np.maximum(np.searchsorted(at, at + AWHILE_S), here + 1), len(at) - 1)
-        stayed = np.ones(len(at), dtype=bool)
-        for other in (before, after):
-            way2 = (x - x[other]) ** 2 + (y - y[other]) ** 2
-            near = (way2 <= BOTH_95**2 * (radius2 + radius2[other])) & (np.abs(at[other] - at) <= 2.0 * policy.horizon_still_s)
-            stayed &= near & (other != here)
-        resting[own] = stayed
-    return resting
-
-
-def _horizons(quiet: Bools, moving: Bools, policy: Policy) -> Floats:
-    """How long each fix stays informative: by its phone's mode, else by whether it was moving."""
-    horizon = np.where(moving, policy.horizon_moving_s, policy.horizon_still_s)
-    return np.where(quiet, policy.horizon_significant_s, horizon)
-
-
-def _rivals(scene: Scene, plane: Plane, fence: Fence) -> list[tuple[Fence, tuple[Visit, ...]]]:
-    """The worker's other places that were planned so near that they compete for her fixes, each with her visits there."""
-    sites = {site.id: site for site in scene.neighbours}
-    out = []
-    for name in sorted({other.site for other in scene.others if other.site != scene.visit.site and other.site in sites}):
-        theirs = fence_of(sites[name], plane)
-        if np.hypot(theirs.east_m - fence.east_m, theirs.north_m - fence.north_m) - fence.reach_m - theirs.reach_m <= COMPETING_M:
-            out.append((theirs, tuple(other for other in scene.others if other.site == name)))
-    return out
-
-
-def _there(
-    rivals: list[tuple[Fence, tuple[Visit, ...]]],
-    fence: Fence,
-    at: Floats,
-    point: tuple[Floats, Floats],
-    error: tuple[Floats, Floats],
-    policy: Policy,
-) -> tuple[Floats, Floats]:
-    """What each fix says for being at the likeliest of those places against being at none, and for being here and not there.
-
-    Here or there is told by the nearer of the two middles: by the fences themselves a small one would win within a large one, fix
-    after fix, though nobody is spread evenly over what an operator drew. A place that is not planned near that time is unlikely.
-    """
-    sigma, floor = error
-    pull, lean = np.full(len(at), -np.inf), np.full(len(at), np.inf)
-    if not rivals:
-        return pull, lean
-    ours2 = (point[0] - fence.east_m) ** 2 + (point[1] - fence.north_m) ** 2
-    error2 = sigma**2 + policy.bias_m**2
-    for theirs, visits in rivals:
-        near = np.zeros(len(at), dtype=bool)
-        for visit in visits:
-            near |= (at >= visit.starts_at - policy.early_s) & (at < visit.ends_at + policy.late_s)
-        theirs2 = (point[0] - theirs.east_m) ** 2 + (point[1] - theirs.north_m) ** 2
-        rooms2 = min(fence.area_m2, theirs.area_m2) / 12.0
-        tells = np.minimum(np.maximum((theirs2 - ours2) / (2.0 * (error2 + rooms2)), -LEAN_MAX), LEAN_MAX)
-        pull = np.maximum(pull, likelihood.pull(theirs, theirs.distance(*point), sigma, floor, policy))
-        lean = np.minimum(lean, np.where(near, tells, tells + log(policy.rival_plan_odds)))
-    return pull, lean
+        return np.empty(0, dtype=np.int64)
+    within.sort()
+    return np.flatnonzero((radius < within[len(within) // 2] / 2.0) & (distance > 0.0))
 
 
 def _disputed(fixes: Fixes, distance: Floats, sigma: Floats, policy: Policy) -> Bools:
@@ -405,16 +357,15 @@ def _check_fixes(checks: list[Check], plane: Plane, fence: Fence, policy: Policy
     return said
 
 
-def _activity(scene: Scene, observed: Observed, kinds: frozenset[str]) -> Floats:
+def _stirred(scene: Scene, observed: Observed) -> list[DeviceEvent]:
     """When the home stirred and neither another known worker nor a named person is the likelier reason."""
     ours = {device.source for device in scene.devices if device.site == scene.visit.site}
-    stirred = [
-        event.at
+    return [
+        event
         for event in observed.events
         if event.source in ours
-        and event.kind in kinds
+        and event.kind in ACTIVITY
         and event.worker is None
         and not (event.kind == "power" and (event.value is None or event.value < STANDBY_W))
         and not any(rival.starts_at <= event.at < rival.ends_at for rival in scene.rivals)
     ]
-    return np.array(stirred, dtype=np.float64)

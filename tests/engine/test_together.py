@@ -89,8 +89,8 @@ ALONE = [msgspec.json.encode(judge(one.scene, one.observed, one.policy, one.now)
 
 def test_the_visits_here_are_of_every_kind() -> None:
     """Else the laws above say less than they seem to."""
-    states = {len(visit.prepared.chain.prior) for visit in map(engine._heard, CASES) if visit.prepared is not None}
+    states = {len(visit.prepared.chain.prior) for visit in engine._heard(CASES) if visit.prepared is not None}
     assert states == {2, 3}
-    assert any(engine._heard(one).prepared is None for one in CASES)
+    assert any(visit.prepared is None for visit in engine._heard(CASES))
     verdicts = {msgspec.json.decode(outcome)["verdict"] for outcome in ALONE}
     assert {"pending", "verified", "unknown"} <= verdicts
