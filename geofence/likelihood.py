@@ -41,7 +41,7 @@ def sigma(accuracy_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
     """Error per axis that a reported 68 % radius stands for, metres; a missing radius is the policy's default."""
     radius = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m)
     told = np.maximum(radius, 0.0) * (policy.sigma_inflation / RAYLEIGH_68)
-    return np.hypot(floor_m, told)
+    return np.sqrt(floor_m * floor_m + told * told)
 
 
 def overlap(fence: Fence | Fences | Extent, distance_m: Floats, sigma_m: Floats) -> Floats:

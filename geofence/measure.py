@@ -142,7 +142,7 @@ def _moving(tracks: _Tracks, at: Floats, east: Floats, north: Floats, radius: Fl
         return speed_mps
     at, x, y, error = (column[tracks.order] for column in (at, east, north, radius))
     x, y = x[1:] - x[:-1], y[1:] - y[:-1]
-    way = np.hypot(x, y) - (error[1:] + error[:-1])
+    way = np.sqrt(x * x + y * y) - (error[1:] + error[:-1])
     pace = np.maximum(way, 0.0) / np.maximum(at[1:] - at[:-1], 1.0)
     pace[tracks.first[1:] > np.arange(len(pace))] = np.inf
     slower = np.concatenate((pace, [np.inf]))
