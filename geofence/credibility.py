@@ -25,6 +25,7 @@ A phone in the wrong datum is seen inside China only, and by the plan: nothing e
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from msgspec import Struct
@@ -32,10 +33,11 @@ from msgspec import Struct
 from geofence import datum, likelihood
 from geofence.evidence import NO_SKETCHES, Bools, Fixes, Floats, Ints, Sketches
 from geofence.plan import Scene, Site
-from geofence.plane import EARTH_M, Fence, Plane, fence_of, plane_of
+from geofence.plane import EARTH_M, Fence, Plane, away, fence_of, plane_of, turned
 from geofence.policy import Policy
 from geofence.replayed import replayed
-from geofence.teleport import teleported
+from geofence.teleport import far, teleported
+from geofence.tracks import Tracks, laid, tracks
 
 NAMES = (
     "mock", "teleport", "frozen", "stale_ping", "clock_skew", "impossible_accuracy", "jitter_free", "datum", "two_phones",
@@ -110,55 +112,73 @@ def masks(fixes: Fixes, policy: Policy, plan: Sequence[Expected] = (), earlier: 
     """The flags of each fix as bits. Without a plan nothing is held against it: no `datum`, and no `two_phones`; and without
     earlier visits to the first site of the plan, no `replayed`.
     """
-    mask = np.zeros(len(fixes.at), dtype=np.int64)
-    if not len(mask):
-        return mask
-    mask[fixes.mock] |= MOCK
-    mask[fixes.ping] |= STALE_PING
-    mask[fixes.at > fixes.received_at + policy.clock_ahead_max_s] |= CLOCK_SKEW
-    mask[fixes.accuracy_m < policy.accuracy_min_m] |= IMPOSSIBLE_ACCURACY
-    for source in range(len(fixes.sources)):
-        everything = np.flatnonzero(fixes.source == source)
-        mask[everything[_behind(fixes.at[everything], fixes.received_at[everything])]] |= CLOCK_SKEW
-        # A ping repeats coordinates by design: it must neither freeze a track nor hide that it moved. What is flagged as mock or
-        # frozen already is no reproach to real positions, however far it lies from them.
-        own = everything[~fixes.ping[everything] & ~fixes.mock[everything]]
-        if len(own) > 1:
-            _flag_track(mask, fixes, own, policy)
-        if len(earlier.prints):
-            mask[own[replayed(fixes, own, plan[0].site, earlier, policy)]] |= REPLAYED
-        for place in plan:
-            _flag_datum(mask, fixes, own, place, plan, policy)
-    if plan and len(fixes.sources) > 1:
-        mask[_two_phones(fixes, plan[0].site, policy)] |= TWO_PHONES
-    return mask
+    return masks_all([fixes], [plan], [earlier], policy)[0]
 
 
-def _flag_track(mask: Ints, fixes: Fixes, own: Ints, policy: Policy) -> None:
+def masks_all(
+    many: Sequence[Fixes], plans: Sequence[Sequence[Expected]], earlier: Sequence[Sketches], policy: Policy
+) -> list[Ints]:
+    """The same for many visits, each as if it were alone."""
+    at, received_at, accuracy_m = (laid(many, name) for name in ("at", "received_at", "accuracy_m"))
+    mock, ping = (np.concatenate([getattr(fixes, name) for fixes in many]) for name in ("mock", "ping"))
+    told = MOCK * mock + STALE_PING * ping
+    told |= CLOCK_SKEW * (at > received_at + policy.clock_ahead_max_s)
+    told |= IMPOSSIBLE_ACCURACY * (accuracy_m < policy.accuracy_min_m)
+    # A ping repeats coordinates by design: it must neither freeze a track nor hide that it moved. What is flagged as mock or frozen
+    # already is no reproach to real positions, however far it lies from them.
+    own = tracks(many, ~(ping | mock))
+    _flag_tracks(told, many, own, policy)
+    ends = np.cumsum([len(fixes.at) for fixes in many])
+    masks = np.split(told, ends[:-1])
+    for n in sorted(set(np.searchsorted(ends, np.flatnonzero(received_at - at > CLOCK_BEHIND_S), side="right").tolist())):
+        for source in range(len(many[n].sources)):
+            rows = np.flatnonzero(many[n].source == source)
+            masks[n][rows[_behind(many[n].at[rows], many[n].received_at[rows])]] |= CLOCK_SKEW
+    for n, fixes in enumerate(many):
+        if len(earlier[n].prints):
+            for source in range(len(fixes.sources)):
+                rows = _own(fixes, source)
+                masks[n][rows[replayed(fixes, rows, plans[n][0].site, earlier[n], policy)]] |= REPLAYED
+        for source, place in _shifted(fixes, plans[n]):
+            _flag_datum(masks[n], fixes, _own(fixes, source), place, plans[n], policy)
+        if plans[n] and len(fixes.sources) > 1:
+            masks[n][_two_phones(fixes, plans[n][0].site, policy)] |= TWO_PHONES
+    return masks
+
+
+def _own(fixes: Fixes, source: int) -> Ints:
+    """What one phone measured itself, as far as it says so."""
+    return np.flatnonzero((fixes.source == source) & ~fixes.ping & ~fixes.mock)
+
+
+def _flag_tracks(mask: Ints, many: Sequence[Fixes], of: Tracks, policy: Policy) -> None:
     """The flags that follow from how the fixes of one phone lie to each other."""
-    at, accuracy_m = fixes.at[own], fixes.accuracy_m[own]
-    east, north = _metres(fixes, own)
-    step = np.hypot(np.diff(east), np.diff(north))
+    at, lon, lat, accuracy_m = (laid(many, name)[of.order] for name in ("at", "lon", "lat", "accuracy_m"))
+    east, north = _metres(lon, lat, of)
+    step = away(east[1:] - east[:-1], north[1:] - north[:-1])
+    # No step leads from one track to another, whatever it is compared with.
+    step[of.first[1:] != of.first[:-1]] = np.nan
     # A cell's position is the tower's, and the same each time: only what claims to be precise can be too still to be true.
     precise = ~(accuracy_m > policy.accuracy_max_m)
     frozen = _frozen(at, east, north, step, accuracy_m, policy) & precise
-    mask[own[frozen]] |= FROZEN
-    mask[own[_smooth(at, east, north, step, policy) & precise & ~frozen]] |= JITTER_FREE
-    stale = _stale(fixes, own, step) & precise & ~frozen
-    mask[own[stale]] |= STALE_PING
-    real = np.flatnonzero(~frozen & ~stale)
-    if len(real) > 1:
-        mask[own[real[teleported(at[real], east[real], north[real], accuracy_m[real], policy)]]] |= TELEPORT
+    mask[of.order[frozen]] |= FROZEN
+    mask[of.order[_smooth(at, east, north, step, policy) & precise & ~frozen]] |= JITTER_FREE
+    altitude_m = laid(many, "altitude_m")[of.order]
+    odd = np.concatenate(([False], (step > REPEAT_M) | far(step, accuracy_m, policy))) | frozen
+    for first in sorted(set(of.first[odd].tolist())):
+        rows = slice(first, int(of.last[first]) + 1)
+        columns = (lon[rows], lat[rows], accuracy_m[rows], altitude_m[rows])
+        stale = _stale(columns, step[first : rows.stop - 1]) & precise[rows] & ~frozen[rows]
+        mask[of.order[rows][stale]] |= STALE_PING
+        real = first + np.flatnonzero(~frozen[rows] & ~stale)
+        if len(real) > 1:
+            mask[of.order[real[teleported(at[real], east[real], north[real], accuracy_m[real], policy)]]] |= TELEPORT
 
 
-def _metres(fixes: Fixes, own: Ints) -> tuple[Floats, Floats]:
-    """Metres about the first fix: only differences are used."""
-    lon, lat = fixes.lon[own], fixes.lat[own]
+def _metres(lon: Floats, lat: Floats, of: Tracks) -> tuple[Floats, Floats]:
+    """Metres about the first fix of each track: only differences are used."""
     metres = np.radians(1.0) * EARTH_M
-    turn = lon - lon[0]
-    if np.abs(turn).max() > 180.0:
-        turn = (turn + 180.0) % 360.0 - 180.0
-    return turn * metres * np.cos(np.radians(lat)), (lat - lat[0]) * metres
+    return turned(lon - lon[of.first]) * metres * np.cos(np.radians(lat)), (lat - lat[of.first]) * metres
 
 
 def _frozen(at: Floats, east: Floats, north: Floats, step: Floats, accuracy_m: Floats, policy: Policy) -> Bools:
@@ -168,7 +188,7 @@ def _frozen(at: Floats, east: Floats, north: Floats, step: Floats, accuracy_m: F
     same = (step <= SAME_M) & (accuracy_m[1:] < SAME_ACCURACY_M) & (accuracy_m[:-1] < SAME_ACCURACY_M)
     frozen |= _long_runs(at, same, SAME_FIXES, SAME_SHARE * policy.frozen_s)
     for run in _runs(still) if frozen.any() else []:
-        if max(np.ptp(east[run]), np.ptp(north[run])) > FROZEN_SPREAD * policy.frozen_m:
+        if frozen[run].any() and max(np.ptp(east[run]), np.ptp(north[run])) > FROZEN_SPREAD * policy.frozen_m:
             frozen[run] = False
     return frozen
 
@@ -210,11 +230,12 @@ def _edges(joined: Bools) -> tuple[Ints, Ints]:
     return edges[::2], edges[1::2]
 
 
-def _stale(fixes: Fixes, own: Ints, step: Floats) -> Bools:
-    """Fixes that jump back to an earlier one of their phone and equal it in every number: the phone's cache, and not a receiver."""
-    stale = np.zeros(len(own), dtype=bool)
+def _stale(columns: tuple[Floats, Floats, Floats, Floats], step: Floats) -> Bools:
+    """Fixes that jump back to an earlier one of their phone and equal it in every number: the phone's cache, and not a receiver.
+    `columns` are those numbers: longitude, latitude, accuracy and altitude.
+    """
+    stale = np.zeros(len(step) + 1, dtype=bool)
     back = np.flatnonzero(step > REPEAT_M) + 1
-    columns = (fixes.lon[own], fixes.lat[own], fixes.accuracy_m[own], fixes.altitude_m[own])
     back = back[~np.isnan(columns[2][back]) & ~np.isnan(columns[3][back])]
     if not len(back):
         return stale
@@ -223,7 +244,7 @@ def _stale(fixes: Fixes, own: Ints, step: Floats) -> Bools:
     for row, numbers in zip(alike.tolist(), zip(*(column[alike].tolist() for column in columns), strict=True), strict=True):
         first.setdefault(numbers, row)
     others = np.flatnonzero(np.logical_or.reduce([np.diff(column) != 0.0 for column in columns])) + 1
-    ends = np.append(others, len(own))[np.searchsorted(others, back, side="right")]
+    ends = np.append(others, len(stale))[np.searchsorted(others, back, side="right")]
     for begin, end, numbers in zip(
         back.tolist(), ends.tolist(), zip(*(column[back].tolist() for column in columns), strict=True), strict=True
     ):
@@ -268,6 +289,36 @@ def _steady(late: Floats, received_at: Floats) -> Bools:
         ):
             steady[order[first[begin] : first[end] if end < len(first) else len(order)]] = True
     return steady
+
+
+def _shifted(fixes: Fixes, plan: Sequence[Expected]) -> list[tuple[int, Expected]]:
+    """The phones that may have been at a planned site with a confused datum, and where: nearly always none."""
+    found = []
+    for place in plan:
+        boxes = _beside(place.site)
+        first, end = fixes.at.searchsorted((place.starts_at, place.ends_at)).tolist() if len(boxes) else (0, 0)
+        if end - first < 3:
+            continue
+        # Whoever was at one place has all of her fixes beside all of the others: most shifts need no look at each of them.
+        lon, lat = fixes.lon[first:end], fixes.lat[first:end]
+        corners = np.array((-lon.max(), -lat.max(), lon.min(), lat.min()))
+        if (boxes + corners <= 0.0).all(axis=1).any():
+            found += [(source, place) for source in range(len(fixes.sources))]
+    return found
+
+
+@lru_cache(maxsize=20_000)
+def _beside(site: Site) -> Floats:
+    """Where who is at a site is reported with a confused datum, a row `west, south, -east, -north` for each mistake, in degrees."""
+    plane = plane_of(site)
+    west, south, east, north = fence_of(site, plane).box
+    (east_m, north_m), margin = plane.metres, DATUM_NEAR_M[1] + 1.0
+    rows = []
+    for shift in datum.mistakes(plane.lon, plane.lat):
+        lon, lat = plane.lon + shift.lon, plane.lat + shift.lat
+        low = (lon + (west - margin) / east_m, lat + (south - margin) / north_m)
+        rows.append((*low, -lon - (east + margin) / east_m, -lat - (north + margin) / north_m))
+    return np.array(rows)
 
 
 def _flag_datum(mask: Ints, fixes: Fixes, own: Ints, place: Expected, plan: Sequence[Expected], policy: Policy) -> None:

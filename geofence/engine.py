@@ -58,8 +58,8 @@ SURE = 0.95
 BRIEF_S = 60.0
 """A first or last stay shorter than this, of several, is passing by and no arrival or departure."""
 
-TOGETHER_MAX = 250_000
-"""So many fixes are judged at once. It takes 76 MB with a fix every second, and 44 MB for 200 visits with one every ten."""
+TOGETHER_MAX = 32_000
+"""So many fixes are judged at once: fewer cost more calls, and more no longer fit into the processor's cache."""
 
 
 class Asked(Struct, frozen=True, eq=False):

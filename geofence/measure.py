@@ -1,11 +1,7 @@
 """Measure: where each fix of many visits lies to the fence of its visit, how far it errs, for how long it tells anything, and what
 it says of being there.
 
-Each fix is measured alone, or beside its neighbours of the same phone; so the fixes of many visits are laid end to end, and every
-step is one pass over all of them. numpy takes longer to be asked than to do what is asked for the few hundred fixes of one visit.
-
-- What a fix comes to does not depend, to the last bit, on the visits beside it: every step is done element by element.
-- A *track* is the fixes of one phone in one visit. Which way a phone went between two fixes is asked within its track only.
+Each fix is measured alone, or beside its neighbours of the same phone, those of many visits in one pass (`tracks`).
 """
 
 from collections.abc import Sequence
@@ -17,6 +13,7 @@ from geofence import likelihood
 from geofence.evidence import Bools, Fixes, Floats, Ints
 from geofence.plane import Extent, Fence, Plane, distances, turned
 from geofence.policy import Policy
+from geofence.tracks import Tracks, laid, tracks
 
 SIGNIFICANT_MODES = frozenset({"significant", "quiet", "manual"})
 """Reporting modes in which a phone is silent while it is still."""
@@ -53,27 +50,20 @@ class Measured(Struct, frozen=True, eq=False):
     """Made in a reporting mode in which a still phone is silent."""
 
 
-class _Tracks(Struct, frozen=True, eq=False):
-    """The fixes of many visits in the order of their tracks, and of each there the first and the last of its track."""
-
-    order: Ints | slice
-    first: Ints
-    last: Ints
-
-
 def measure(seen: Sequence[Seen], policy: Policy) -> list[Measured]:
     """What is measured of each fix, visit by visit."""
     counts = [len(one.fixes.at) for one in seen]
-    at, accuracy_m, speed_mps = (_laid(seen, name) for name in ("at", "accuracy_m", "speed_mps"))
-    quiet = np.concatenate([_quiet(one.fixes) for one in seen])
+    many = [one.fixes for one in seen]
+    at, accuracy_m, speed_mps = (laid(many, name) for name in ("at", "accuracy_m", "speed_mps"))
+    quiet = np.concatenate([_quiet(fixes) for fixes in many])
     east, north = _east_north(seen, counts)
     distance = distances([one.fence for one in seen], counts, east, north)
+    of = tracks(many, np.ones(len(at), dtype=bool))
     radius = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m)
-    tracks = _tracks(seen, counts)
-    moving = _moving(tracks, at, east, north, radius, speed_mps) >= policy.moving_mps
+    moving = _moving(of, at, east, north, radius, speed_mps) >= policy.moving_mps
     floor = likelihood.floor(moving, policy)
     sigma = likelihood.sigma(radius, floor, policy)
-    resting = _resting(tracks, at, east, north, radius, policy)
+    resting = _resting(of, at, east, north, radius, policy)
     llr, pull = likelihood.both(extent([one.fence for one in seen], counts), distance, sigma, floor, policy)
     horizon = _horizons(quiet, moving & ~resting, policy)
     spans = [slice(end - n, end) for n, end in zip(counts, np.cumsum(counts).tolist(), strict=True)]
@@ -99,12 +89,6 @@ def extent(fences: Sequence[Fence], counts: Sequence[int]) -> Extent:
     return Extent(*(np.repeat([getattr(fence, name) for fence in fences], counts) for name in Extent.__struct_fields__))
 
 
-def _laid(seen: Sequence[Seen], name: str) -> Floats:
-    """A column of the fixes of all visits, end to end."""
-    column: Floats = np.concatenate([getattr(one.fixes, name) for one in seen])
-    return column
-
-
 def _quiet(fixes: Fixes) -> Bools:
     if SIGNIFICANT_MODES.isdisjoint(fixes.mode):
         return np.zeros(len(fixes.at), dtype=bool)
@@ -113,25 +97,14 @@ def _quiet(fixes: Fixes) -> Bools:
 
 def _east_north(seen: Sequence[Seen], counts: Sequence[int]) -> tuple[Floats, Floats]:
     """Each fix on the plane of its visit."""
-    lon, lat = (np.repeat([getattr(one.plane, name) for one in seen], counts) for name in ("lon", "lat"))
-    metres = np.repeat([one.plane.metres for one in seen], counts, axis=0).T
-    return turned(_laid(seen, "lon") - lon) * metres[0], (_laid(seen, "lat") - lat) * metres[1]
+    fixes, planes = [one.fixes for one in seen], [one.plane for one in seen]
+    turn = turned(laid(fixes, "lon") - np.repeat([plane.lon for plane in planes], counts))
+    rise = laid(fixes, "lat") - np.repeat([plane.lat for plane in planes], counts)
+    east_m, north_m = (np.repeat(metres, counts) for metres in zip(*(plane.metres for plane in planes), strict=True))
+    return turn * east_m, rise * north_m
 
 
-def _tracks(seen: Sequence[Seen], counts: Sequence[int]) -> _Tracks:
-    most = max(len(one.fixes.sources) for one in seen)
-    track = np.repeat(np.arange(len(seen)), counts)
-    order: Ints | slice = slice(None)
-    if most > 1:
-        track = track * most + np.concatenate([one.fixes.source for one in seen])
-        order = np.argsort(track, kind="stable")
-        track = track[order]
-    begins = np.concatenate(([True], track[1:] != track[:-1])).nonzero()[0]
-    lengths = np.diff(begins, append=len(track))
-    return _Tracks(order, np.repeat(begins, lengths), np.repeat(begins + lengths - 1, lengths))
-
-
-def _moving(tracks: _Tracks, at: Floats, east: Floats, north: Floats, radius: Floats, speed_mps: Floats) -> Floats:
+def _moving(of: Tracks, at: Floats, east: Floats, north: Floats, radius: Floats, speed_mps: Floats) -> Floats:
     """How fast a phone was when it made each fix: by the speed that it reports, else by its way to the fixes around.
 
     That is the way to either neighbour, less what the errors alone explain; the slower of the two, since who has just come in has
@@ -140,42 +113,42 @@ def _moving(tracks: _Tracks, at: Floats, east: Floats, north: Floats, radius: Fl
     unnamed = np.isnan(speed_mps)
     if not unnamed.any():
         return speed_mps
-    at, x, y, error = (column[tracks.order] for column in (at, east, north, radius))
+    at, x, y, error = (column[of.order] for column in (at, east, north, radius))
     x, y = x[1:] - x[:-1], y[1:] - y[:-1]
     way = np.sqrt(x * x + y * y) - (error[1:] + error[:-1])
     pace = np.maximum(way, 0.0) / np.maximum(at[1:] - at[:-1], 1.0)
-    pace[tracks.first[1:] > np.arange(len(pace))] = np.inf
+    pace[of.first[1:] > np.arange(len(pace))] = np.inf
     slower = np.concatenate((pace, [np.inf]))
     np.minimum(slower[1:], pace, out=slower[1:])
     slower[np.isinf(slower)] = 0.0
     travelled = np.empty(len(at))
-    travelled[tracks.order] = slower
+    travelled[of.order] = slower
     return np.where(unnamed, travelled, speed_mps)
 
 
-def _resting(tracks: _Tracks, at: Floats, east: Floats, north: Floats, radius: Floats, policy: Policy) -> Bools:
+def _resting(of: Tracks, at: Floats, east: Floats, north: Floats, radius: Floats, policy: Policy) -> Bools:
     """Whether a phone was, half a minute and more before and after each fix, at the same place as far as its errors tell: then a
     single speed that it names is noise.
     """
-    at, x, y, radius = (column[tracks.order] for column in (at, east, north, radius))
-    here, (before, after) = np.arange(len(at)), _awhile(tracks, at)
+    at, x, y, radius = (column[of.order] for column in (at, east, north, radius))
+    here, (before, after) = np.arange(len(at)), _awhile(of, at)
     radius2 = BOTH_95**2 * (radius * radius)
-    stayed = tracks.last - tracks.first >= 2
+    stayed = of.last - of.first >= 2
     for other in (before, after):
         east_m, north_m = x - x[other], y - y[other]
         stayed &= east_m * east_m + north_m * north_m <= radius2 + radius2[other]
         stayed &= np.abs(at[other] - at) <= 2.0 * policy.horizon_still_s
         stayed &= other != here
     resting = np.empty(len(at), dtype=bool)
-    resting[tracks.order] = stayed
+    resting[of.order] = stayed
     return resting
 
 
-def _awhile(tracks: _Tracks, at: Floats) -> tuple[Ints, Ints]:
+def _awhile(of: Tracks, at: Floats) -> tuple[Ints, Ints]:
     """The last fix of the track a while before each fix, and the first a while after it; else its neighbours."""
     # One clock for all tracks, with more than a while between them. Times are multiples of what a float of today can tell, so that
     # no sum here is rounded.
-    begins = tracks.first[1:] != tracks.first[:-1]
+    begins = of.first[1:] != of.first[:-1]
     step = at[1:] - at[:-1]
     step[begins] = 4.0 * AWHILE_S
     clock = np.zeros(len(at))
@@ -183,7 +156,7 @@ def _awhile(tracks: _Tracks, at: Floats) -> tuple[Ints, Ints]:
     here = np.arange(len(at))
     before = np.minimum(clock.searchsorted(clock - AWHILE_S, side="right") - 1, here - 1)
     after = np.maximum(clock.searchsorted(clock + AWHILE_S), here + 1)
-    return np.maximum(before, tracks.first), np.minimum(after, tracks.last)
+    return np.maximum(before, of.first), np.minimum(after, of.last)
 
 
 def _horizons(quiet: Bools, moving: Bools, policy: Policy) -> Floats:

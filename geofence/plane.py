@@ -83,7 +83,7 @@ class Fence(Struct, frozen=True, eq=False):
     def distance(self, east: Floats, north: Floats) -> Floats:
         """Signed distance of each point to the outline, metres."""
         if self.radius_m:
-            return _away(east - self.east_m, north - self.north_m) - self.radius_m
+            return away(east - self.east_m, north - self.north_m) - self.radius_m
         return _signed_distance(self.edges, east, north)
 
     def shares_ground(self, other: "Fence") -> bool:
@@ -112,19 +112,19 @@ class Fences(Struct, frozen=True, eq=False):
 
     def distances(self, east: float, north: float) -> Floats:
         """Signed distance of a point to each outline, metres."""
-        out: Floats = _away(east - self.east_m, north - self.north_m) - self.radius_m
+        out: Floats = away(east - self.east_m, north - self.north_m) - self.radius_m
         if len(self.polygons):
             away2, crosses = _to_edges(self.edges.T, np.array([east]), np.array([north]))
             odd = np.logical_xor.reduceat(crosses, self.first)
-            away = np.sqrt(np.minimum.reduceat(away2, self.first))
-            out[self.polygons] = np.where(odd, -away, away)
+            metres = np.sqrt(np.minimum.reduceat(away2, self.first))
+            out[self.polygons] = np.where(odd, -metres, metres)
         return out
 
 
 def distances(fences: Sequence[Fence], counts: Sequence[int], east: Floats, north: Floats) -> Floats:
     """Signed distance of each point to a fence of its own, metres; so many points of each fence lie together."""
     x, y, radius = (np.repeat([getattr(fence, name) for fence in fences], counts) for name in ("east_m", "north_m", "radius_m"))
-    out: Floats = _away(east - x, north - y) - radius
+    out: Floats = away(east - x, north - y) - radius
     end = 0
     for fence, count in zip(fences, counts, strict=True):
         end += count
@@ -141,6 +141,7 @@ def turned(lon: Floats) -> Floats:
     return lon
 
 
+@lru_cache(maxsize=20_000)
 def plane_of(site: Site) -> Plane:
     """The plane about the centre of a site's bounding box."""
     west, south, east, north = site.geometry.bounds
@@ -231,8 +232,8 @@ def _signed_distance(edges: Floats, east: Floats, north: Floats) -> Floats:
     rows = max(1, POINTS_TIMES_EDGES_MAX // len(edges))
     for first in range(0, len(east), rows):
         away2, crosses = _to_edges(columns, east[first : first + rows], north[first : first + rows])
-        away = np.sqrt(away2.min(axis=0))
-        out[first : first + rows] = np.where(np.logical_xor.reduce(crosses, axis=0), -away, away)
+        metres = np.sqrt(away2.min(axis=0))
+        out[first : first + rows] = np.where(np.logical_xor.reduce(crosses, axis=0), -metres, metres)
     return out
 
 
@@ -247,7 +248,7 @@ def _to_edges(edges: Floats, x: Floats, y: Floats) -> tuple[Floats, Bools]:
     return away2, crosses
 
 
-def _away(east: Floats, north: Floats) -> Floats:
+def away(east: Floats, north: Floats) -> Floats:
     """numpy's own takes ten times as long, for lengths that are none of ours."""
     out: Floats = np.sqrt(east * east + north * north)
     return out

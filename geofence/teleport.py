@@ -94,6 +94,13 @@ def teleported(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, poli
     return told
 
 
+def far(step: Floats, accuracy_m: Floats, policy: Policy) -> Bools:
+    """Which steps are so long, beyond what their errors explain, that anything could be told here of a track that has them."""
+    error = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m) * (2.0 / RAYLEIGH_68)
+    beyond: Bools = step - (error[:-1] + error[1:]) > min(LEAP_M, policy.teleport_mps)
+    return beyond
+
+
 def _strays(at: Floats, east: Floats, north: Floats, step: Floats, blur: Floats) -> Bools:
     """Fixes that go off and come back, one alone or a few within moments: nobody leaps by them, and nobody made them up."""
     stray = np.zeros(len(at), dtype=bool)

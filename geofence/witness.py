@@ -108,10 +108,8 @@ def hear_all(asked: Sequence[tuple[Scene, Observed, Run]], policy: Policy) -> li
     planes = [plane_of(scene.site) for scene in scenes]
     seen = [Seen(of.fixes, plane, fence_of(scene.site, plane)) for of, plane, scene in zip(heard, planes, scenes, strict=True)]
     measured = measure(seen, policy)
-    masks = [
-        credibility.masks(of.fixes, policy, credibility.expected(scene), of.earlier)
-        for of, scene in zip(heard, scenes, strict=True)
-    ]
+    plans = [credibility.expected(scene) for scene in scenes]
+    masks = credibility.masks_all([of.fixes for of in heard], plans, [of.earlier for of in heard], policy)
     pulls = _in_the_open(seen, measured, masks, policy)
     places = [rivals(scene, one.plane, one.fence) for scene, one in zip(scenes, seen, strict=True)]
     theirs = there(places, seen, measured, policy)
