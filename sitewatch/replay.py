@@ -112,8 +112,8 @@ def rebuild(
     # Before the visits: a stay bears on a visit that was served at another time, and an earlier track on one that repeats it.
     workers = stops.everybody(connection) if scope.everything else [scope.worker] if scope.worker is not None else []
     others = [_in_parts("stays", _chunked(workers), len(workers), partial(_stays_anew, now=now), hands, report)]
-    with contextlib.closing(rebuilding.planned(connection, scope)) as planned:
-        _in_parts("tracks", _chunks(planned), total, partial(_tracks_anew, now=now), hands, report)
+    unknown = rebuilding.without_sketch(connection, scope, now)
+    _in_parts("tracks", _chunked(unknown), len(unknown), partial(_keep_tracks, now=now), hands, report)
     with contextlib.closing(rebuilding.planned(connection, scope)) as planned:
         visits = _in_parts("visits", _chunks(planned), total, partial(_judge_anew, now=now), hands, report)
     if scope.everything:
@@ -174,16 +174,16 @@ def _stays_anew(connection: Connection, workers: Sequence[str], now: float) -> P
     return Part(items=len(workers), failed=done.failed)
 
 
-def _tracks_anew(connection: Connection, visits: Sequence[str], now: float) -> Part:
-    """Keeps what later visits are compared with. Those outside of the scope that this touches are verify's. A visit for which it
-    cannot be done cannot be judged either, and counts there.
+def _keep_tracks(connection: Connection, visits: Sequence[str], now: float) -> Part:
+    """Keeps what later visits are compared with, of those of which nothing is kept. Judging does so too, but no visit may be told
+    anew only because an earlier one is judged after it. One for which this cannot be done cannot be judged either, and counts there.
     """
     with _sharing(connection):
-        _each(connection, visits, partial(_kept_anew, connection, stored_policies.read(connection), now))
+        _each(connection, visits, partial(_kept, connection, stored_policies.read(connection), now))
     return Part(items=len(visits))
 
 
-def _kept_anew(connection: Connection, rules: Policies, now: float, visits: Sequence[str]) -> "_Each":
+def _kept(connection: Connection, rules: Policies, now: float, visits: Sequence[str]) -> "_Each":
     tracks = windows.read_tracks(connection, visits, rules)
     kept = [(stage.scene, fixes, stage.policy) for stage, fixes in tracks]
     gone = set(visits) - {stage.scene.visit.id for stage, _ in tracks}

@@ -58,6 +58,11 @@ def planned(connection: Connection, scope: Scope) -> Generator[Planned, None, No
             yield Planned(*row)
 
 
+def without_sketch(connection: Connection, scope: Scope, now: float) -> list[str]:
+    """The visits of the scope that are over and of which no sketch is kept, in the order of time."""
+    return [visit for (visit,) in connection.execute(WITHOUT_SKETCH, {**_values(scope), "now": now})]
+
+
 def forget(connection: Connection, visits: Sequence[str]) -> dict[str, Stored]:
     """Drops what was derived of visits; returns what is to be known of it for the revisions to go on."""
     before = derived.read(connection, visits)
@@ -99,6 +104,12 @@ select id, extract(epoch from ends_at - starts_at)::float8
 from visits
 where {_IN_SCOPE}
 order by date_bin('1 day', starts_at, '2000-01-01 00:00:00+00'), worker, starts_at, id
+"""
+
+WITHOUT_SKETCH: LiteralString = f"""
+select id from visits
+where {_IN_SCOPE} and ends_at < to_timestamp(%(now)s) and not exists (select from sketches where sketches.visit = visits.id)
+order by starts_at, id
 """
 
 COUNT: LiteralString = f"select count(*) from visits where {_IN_SCOPE}"

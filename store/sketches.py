@@ -3,6 +3,7 @@
 Rules kept here:
 
 - A sketch follows from the fixes of a visit's window alone, once that has closed: while she is there, nobody plays her track again.
+  It may be empty.
 - What changes it touches the later visits that share a position with what it was or is. So it does not matter which of two tracks
   came first.
 """
@@ -30,9 +31,7 @@ def read(connection: Connection, visits: Sequence[Visit]) -> dict[str, Sketches]
 
 def write(connection: Connection, kept: Mapping[Visit, Sketch], without: Collection[str]) -> set[str]:
     """Makes what is kept of visits what is given, and of those `without` nothing; returns the later visits that this touches."""
-    rows = {visit: _packed(sketch) for visit, sketch in kept.items() if len(sketch.prints)}
-    nothing = [*without, *(visit.id for visit in kept if visit not in rows)]
-    values = {**_columns(rows), "positions": list(rows.values()), "without": nothing}
+    values = {**_columns(kept), "positions": [_packed(sketch) for sketch in kept.values()], "without": list(without)}
     changed = [visit for (visit,) in connection.execute(DIFFERENT, values)]
     if not changed:
         return set()
@@ -81,7 +80,7 @@ from unnest(%(visits)s::text[], %(sites)s::text[], %(starts_at)s::float8[]) as a
 cross join lateral (
     select positions from sketches
     where site = asked.site and starts_at < to_timestamp(asked.starts_at)
-      and starts_at >= to_timestamp(asked.starts_at - %(since_s)s)
+      and starts_at >= to_timestamp(asked.starts_at - %(since_s)s) and positions <> ''
     offset 0
 ) as earlier
 """

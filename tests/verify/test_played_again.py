@@ -112,4 +112,4 @@ def test_nothing_is_kept_of_a_visit_whose_window_is_open(planned: World) -> None
     planned.verify_all(TEN)
     assert planned.rows("select visit from sketches") == []
     planned.verify(OVER)
-    assert planned.rows("select visit from sketches") == [("morning",)]
+    assert planned.rows("select visit, length(positions) > 0 from sketches order by 1") == [("evening", False), ("morning", True)]
