@@ -176,7 +176,7 @@ def _stays_anew(connection: Connection, workers: Sequence[str], now: float) -> P
 
 def _keep_tracks(connection: Connection, visits: Sequence[str], now: float) -> Part:
     """Keeps what later visits are compared with, of those of which nothing is kept. Judging does so too, but no visit may be told
-    anew only because an earlier one is judged after it. One for which this cannot be done cannot be judged either, and counts there.
+    anew only because an earlier one is judged after it. One for which this cannot be done cannot be judged, and counts there.
     """
     with _sharing(connection):
         _each(connection, visits, partial(_kept, connection, stored_policies.read(connection), now))
