@@ -78,31 +78,27 @@ def seconds(curve: Curve, likely: list[Run]) -> Seconds:
     sure, possible = above(curve, 1.0 - TAIL), above(curve, TAIL)
     best = _total(likely)
     whole = [run for run in possible if not _within(sure, run)]
-    ends = [doubt for doubt in _doubts(sure, possible) if not _within(whole, doubt)]
-    middle = [_within(likely, doubt) for doubt in ends]
-    down = _together([best_s - _within(sure, doubt) for best_s, doubt in zip(middle, ends, strict=True)])
-    up = _together([_within(possible, doubt) - best_s for best_s, doubt in zip(middle, ends, strict=True)])
+    edges = [doubt for doubt in _doubts(sure, possible) if not _within(whole, doubt)]
+    middle = [_within(likely, doubt) for doubt in edges]
+    down = _together([best_s - _within(sure, doubt) for best_s, doubt in zip(middle, edges, strict=True)])
+    up = _together([_within(possible, doubt) - best_s for best_s, doubt in zip(middle, edges, strict=True)])
     unsure = sum(_within(likely, run) for run in whole)
     down, up = down + unsure, up + _total(whole) - unsure
     return Seconds(best=best, lower=max(best - down, 0.0), upper=best + up)
 
 
-def arrival(curve: Curve, run: Run) -> Moment:
-    """When P rose into a run above one half, with its 90 % interval."""
-    earliest, latest = _interval(curve, run)
-    return Moment(best=run[0], earliest=earliest, latest=latest)
-
-
-def departure(curve: Curve, run: Run) -> Moment:
-    """When P fell at the end of a run above one half, with its 90 % interval."""
-    mirror = Curve(-curve.at[::-1], curve.on[::-1])
-    earliest, latest = _interval(mirror, (-run[1], -run[0]))
-    return Moment(best=run[1], earliest=-latest, latest=-earliest)
-
-
-def _interval(curve: Curve, run: Run) -> Run:
-    """The 5 and 95 % points of the rise into a run."""
-    return _last_below(curve, TAIL, run[0]), min(_first_above(curve, 1 - TAIL, run[0]), run[1])
+def ends(curve: Curve, first: Run, last: Run) -> tuple[Moment, Moment]:
+    """When P rose into the first of some runs above one half, and when it fell at the end of the last, with their 90 % intervals:
+    the 5 and 95 % points of that rise, and of that fall.
+    """
+    sure, possible = above(curve, 1.0 - TAIL), above(curve, TAIL)
+    begin, close = float(curve.at[0]), float(curve.at[-1])
+    earliest = max((start for start, _ in possible if start <= first[0]), default=begin)
+    latest = min((start for start, _ in sure if start >= first[0]), default=close)
+    arrived = Moment(best=first[0], earliest=earliest, latest=min(latest, first[1]))
+    earliest = max((end for _, end in sure if end <= last[1]), default=begin)
+    latest = min((end for _, end in possible if end >= last[1]), default=close)
+    return arrived, Moment(best=last[1], earliest=max(earliest, last[0]), latest=latest)
 
 
 def _together(widths: list[float]) -> float:
@@ -122,18 +118,6 @@ def _doubts(sure: list[Run], possible: list[Run]) -> list[Run]:
         if at < end:
             out.append((at, end))
     return out
-
-
-def _last_below(curve: Curve, level: float, before: float) -> float:
-    """The end of the last stretch below a level that ends before a time, or the start of the curve."""
-    ends = [run[0] for run in above(curve, level) if run[0] <= before]
-    return ends[-1] if ends else float(curve.at[0])
-
-
-def _first_above(curve: Curve, level: float, after: float) -> float:
-    """The start of the first stretch above a level that lies after a time, or the end of the curve."""
-    starts = [run[0] for run in above(curve, level) if run[0] >= after]
-    return starts[0] if starts else float(curve.at[-1])
 
 
 def _total(runs: list[Run]) -> float:

@@ -41,7 +41,7 @@ from msgspec.structs import replace
 from geofence import credibility, verdict
 from geofence.chain import smoothed
 from geofence.coverage import Coverage, cover, covering, unproven
-from geofence.curve import Curve, Run, above, arrival, bridged, departure, seconds
+from geofence.curve import Curve, Run, above, bridged, ends, seconds
 from geofence.evidence import Floats, Observed
 from geofence.explanation import explain
 from geofence.outcome import Moment, Outcome, Presence, Seconds, Span, Tally
@@ -237,10 +237,10 @@ def _ends(curve: Curve, stays: list[Run], running: bool) -> tuple[Moment | None,
     """
     if not stays:
         return None, None, False
-    arrived, left = arrival(curve, stays[0]), departure(curve, stays[-1])
+    arrived, left = ends(curve, stays[0], stays[-1])
     if stays[0][0] <= curve.at[0]:
         arrived = replace(arrived, earliest=None)
-    gone = bool(np.any(curve.on[curve.at >= stays[-1][1]] < 1.0 - SURE))
+    gone = bool((curve.on[curve.at.searchsorted(stays[-1][1]) :] < 1.0 - SURE).any())
     if stays[-1][1] >= curve.at[-1] and not gone:
         return arrived, None if running else replace(left, latest=None), False
     return arrived, left, gone

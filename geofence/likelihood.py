@@ -76,12 +76,11 @@ def both(fence: Fence | Extent, distance_m: Floats, sigma_m: Floats, floor_m: Fl
     return _cut(told, sigma_m, policy), _cut(pulled, sigma_m, policy)
 
 
-def stay_llr(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
+def stay_llr(fence: Fence, distance_m: float, sigma_m: float, floor_m: float, policy: Policy) -> float:
     """As `llr`, for the mean position of a whole stay, without the cuts that stand for single gross errors."""
-    raw = ratio(fence, distance_m, sigma_m, policy.away_share_per_efold)
-    best = ratio(fence, distance_m, floor_m, policy.away_share_per_efold)
-    held = np.minimum(raw, np.maximum(best, 0.0))
-    return np.where(held > 0.0, held / (1.0 + (sigma_m / policy.vague_sigma_m) ** 2), held)
+    raw, best = ratio(fence, np.array([distance_m]), np.array([sigma_m, floor_m]), policy.away_share_per_efold).tolist()
+    held: float = min(raw, max(best, 0.0))
+    return held / (1.0 + (sigma_m / policy.vague_sigma_m) ** 2) if held > 0.0 else held
 
 
 def pull(fence: Fence | Extent, distance_m: Floats, sigma_m: Floats, floor_m: Floats, policy: Policy) -> Floats:

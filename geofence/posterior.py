@@ -13,6 +13,7 @@
 5. Where two phones of one worker contradict each other, neither counts: she carries at most one of them.
 """
 
+from functools import lru_cache
 from math import exp, log, log1p
 
 import numpy as np
@@ -24,8 +25,8 @@ from geofence.chain import Chain
 from geofence.curve import Curve, Run, above
 from geofence.evidence import Bools, Floats, Ints, since
 from geofence.placing import placed
-from geofence.plan import Scene, Visit
-from geofence.plane import fence_of, fences_of
+from geofence.plan import Scene, Site, Visit
+from geofence.plane import Fences, Plane, fence_of, fences_of
 from geofence.policy import Policy
 from geofence.witness import Witness
 
@@ -86,15 +87,15 @@ def believe(scene: Scene, witness: Witness, prepared: Prepared, told: Floats, ow
     there = told[1] if witness.rivals else np.zeros(len(at))
     curve = placed(Curve(at, told[0]), Curve(at, there), witness, prepared.seen, policy)
     stays = above(curve, 0.5)
-    reports = np.sort(np.concatenate((witness.fixes.at, [anchor.at for anchor in witness.anchors])))
-    sureness = [_sureness(scene, witness, stay, _core(stay, scene.visit, own, reports, policy), policy) for stay in stays]
+    sureness = [_sureness(scene, witness, stay, _core(stay, scene.visit, own, witness, policy), policy) for stay in stays]
     on, likely = curve.on.copy(), curve.on.copy()
     for (start, end), (proven, planned) in zip(stays, sureness, strict=True):
-        inside = (curve.at >= start) & (curve.at <= end)
+        inside = slice(curve.at.searchsorted(start), curve.at.searchsorted(end, side="right"))
         on[inside] *= proven
         likely[inside] *= 1.0 if planned > 0.5 else planned
-    doubtful = _doubtful(curve.at, witness, policy)
-    on, likely = (np.where(doubtful, np.minimum(p, DOUBTFUL), p) for p in (on, likely))
+    if not witness.credible.all():
+        doubtful = _doubtful(curve.at, witness, policy)
+        on, likely = (np.where(doubtful, np.minimum(p, DOUBTFUL), p) for p in (on, likely))
     return Posterior(
         curve=Curve(curve.at, on),
         likely=Curve(curve.at, likely),
@@ -109,8 +110,9 @@ def observations(visit: Visit, witness: Witness, policy: Policy) -> tuple[presen
     told = bool((llr > 0.0).any() or any(anchor.llr > 0.0 for anchor in witness.anchors))
     anchors = witness.anchors + witness.edges
     stirred = witness.activity if told else witness.activity[:0]
+    said = _stirring(stirred, visit, witness, policy) * _fresh(stirred) if len(stirred) else stirred
     at = np.concatenate((witness.fixes.at, [anchor.at for anchor in anchors], stirred))
-    value = np.concatenate((llr, [anchor.llr for anchor in anchors], _stirring(stirred, visit, witness, policy) * _fresh(stirred)))
+    value = np.concatenate((llr, [anchor.llr for anchor in anchors], said))
     index = np.full(len(at), -1, dtype=np.int64)
     index[: len(llr)] = np.arange(len(llr))
     order = np.argsort(at, kind="stable")
@@ -194,7 +196,7 @@ def _doubtful(at: Floats, witness: Witness, policy: Policy) -> Bools:
 
 def _near(at: Floats, marks: Floats, reach_s: float) -> Bools:
     """Whether any of the sorted marks lies within reach of each moment."""
-    return np.searchsorted(marks, at + reach_s, side="right") > np.searchsorted(marks, at - reach_s, side="left")
+    return marks.searchsorted(at + reach_s, side="right") > marks.searchsorted(at - reach_s)
 
 
 def _doors(witness: Witness, stay: Run, policy: Policy) -> float:
@@ -205,14 +207,16 @@ def _doors(witness: Witness, stay: Run, policy: Policy) -> float:
     return policy.llr_door * (float(moved.sum()) if moved.any() else -1.0)
 
 
-def _core(stay: Run, visit: Visit, own: Run, reports: Floats, policy: Policy) -> Run:
+def _core(stay: Run, visit: Visit, own: Run, witness: Witness, policy: Policy) -> Run:
     """The part of a stay that tells where it was: that in planned time, if it is not too short and anything was seen in it; before
     and after, she may have been next door on another visit. Without any, what belongs to this visit at all.
     """
     start, end = max(stay[0], visit.starts_at), min(stay[1], visit.ends_at)
     long_enough = end - start >= min(policy.proven_min_s, (visit.ends_at - visit.starts_at) / 2.0)
-    if long_enough and _near(np.array([(start + end) / 2.0]), reports, (end - start) / 2.0)[0]:
-        return start, end
+    if long_enough:
+        at = witness.fixes.at
+        if at.searchsorted(end, side="right") > at.searchsorted(start) or any(start <= a.at <= end for a in witness.anchors):
+            return start, end
     start, end = max(stay[0], own[0]), min(stay[1], own[1])
     return (start, end) if start < end else stay
 
@@ -228,49 +232,52 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Poli
         for anchor in witness.anchors
         if (start - DOOR_S <= anchor.at <= end + DOOR_S if anchor.llr > 0.0 else start + DOOR_S <= anchor.at <= end - DOOR_S)
     ]
-    inside = np.flatnonzero((witness.fixes.at >= start) & (witness.fixes.at <= end))
-    weight = witness.weight[inside] / witness.sigma[inside] ** 2
+    at = witness.fixes.at
+    inside = slice(int(at.searchsorted(start)), int(at.searchsorted(end, side="right")))
+    variances = witness.sigma[inside] ** 2
+    weight = witness.weight[inside] / variances
+    whole = float(weight.sum())
     spoke = bool((witness.llr[inside] > 0.0).any()) or any(anchor.llr > 0.0 for anchor in anchors)
-    if not spoke or (len(inside) and weight.sum() <= 0.0):
+    if not spoke or (len(weight) and whole <= 0.0):
         return 0.5, 0.5
-    if not len(inside):
+    if not len(weight):
         return 1.0, 1.0
-    gaps = since(witness.fixes.at[inside])
-    independent = float(np.minimum(1.0, gaps / policy.stay_correlation_s).sum())
-    east, north = _middle(scene, witness, inside, weight)
-    variance = float(np.average(witness.sigma[inside] ** 2, weights=weight))
-    error = np.array([(variance / independent + policy.bias_m**2) ** 0.5])
-    point = (np.array([east]), np.array([north]))
+    independent = float(np.minimum(1.0, since(at[inside]) / policy.stay_correlation_s).sum())
+    east, north, ours_m = _middle(scene, witness, inside, weight)
+    error_m = (float((variances * weight).sum()) / whole / independent + policy.bias_m**2) ** 0.5
     # What an app says of its position is what the phone's fixes say, and a button can be pressed next door.
     home = sum(anchor.llr for anchor in anchors if anchor.strong) + _doors(witness, stay, policy)
-    ours = witness.fence.distance(*point)
-    support = float(likelihood.stay_llr(witness.fence, ours, error, np.array([policy.bias_m]), policy)[0])
+    support = likelihood.stay_llr(witness.fence, ours_m, error_m, policy.bias_m, policy)
     plan = log((1.0 - policy.nowhere_prior) / policy.nowhere_prior)
     # The plan proves only as far as the position does: nothing seen is nothing proven, and a stay whose middle lies outside was
     # as well next door, where the plan would speak the same.
-    outside = float(ours[0] / error[0])
+    outside = ours_m / error_m
     proves = min(max(support, 0.0), 1.0) * min(max(1.0 - outside, 0.0), 1.0)
     # The best guess takes its word further, but not for a place that the positions exclude: of three stays with a middle so far
     # outside, two were next door.
     guesses = min(max(BESIDE - outside, 0.0), 1.0)
-    against = _against(scene, witness, core, (east, north, float(ours[0])), float(error[0]), home, policy)
+    against = _against(scene, witness, core, (east, north, ours_m), error_m, home, policy)
     return _odds_to_p(support + plan * proves + home, against), _odds_to_p(support + plan * guesses + home, against)
 
 
-def _middle(scene: Scene, witness: Witness, inside: Ints, weight: Floats) -> tuple[float, float]:
-    """Where the fixes of a stay say that it was: their mean. The mean of somebody who was all over a house with a court, or with
-    two wings, lies in neither: if half of her fixes lie in the fence, the one at the lower third of their distances stands for
-    them, for positions scatter outward.
+def _middle(scene: Scene, witness: Witness, inside: slice, weight: Floats) -> tuple[float, float, float]:
+    """Where the fixes of a stay say that it was, and the signed distance from there to the fence: their mean. The mean of somebody
+    who was all over a house with a court, or with two wings, lies in neither: if half of her fixes lie in the fence, the one at the
+    lower third of their distances stands for them, for positions scatter outward.
     """
-    east, north = (float(np.average(metres, weights=weight)) for metres in (witness.east[inside], witness.north[inside]))
-    order = inside[np.argsort(witness.distance[inside], kind="stable")]
-    outside = float(witness.fence.distance(np.array([east]), np.array([north]))[0]) > 0.0
-    if outside and witness.distance[order[len(order) // 2]] <= 0.0:
-        lon, lat = (float(np.average(degrees[inside], weights=weight)) for degrees in (witness.fixes.lon, witness.fixes.lat))
-        if shapely.contains_xy(scene.site.geometry.convex_hull, lon, lat):
-            deep = order[len(order) // 3]
-            return float(witness.east[deep]), float(witness.north[deep])
-    return east, north
+
+    def mean(column: Floats) -> float:
+        return float((column[inside] * weight).sum() / weight.sum())
+
+    east, north = mean(witness.east), mean(witness.north)
+    ours_m = float(witness.fence.distance(np.array([east]), np.array([north]))[0])
+    distance = witness.distance[inside]
+    if ours_m <= 0.0 or 2 * np.count_nonzero(distance <= 0.0) <= len(distance):
+        return east, north, ours_m
+    if not shapely.contains_xy(scene.site.geometry.convex_hull, mean(witness.fixes.lon), mean(witness.fixes.lat)):
+        return east, north, ours_m
+    deep = inside.start + int(np.argsort(distance, kind="stable")[len(distance) // 3])
+    return float(witness.east[deep]), float(witness.north[deep]), float(witness.distance[deep])
 
 
 def _against(
@@ -279,11 +286,9 @@ def _against(
     """Odds, in sum, of the known neighbours against this site, for a stay at a place (east, north, signed distance to our fence);
     `home` is what speaks at this site.
     """
-    rivals = [site for site in scene.neighbours if site.id != scene.site.id]
+    rivals, together, shares = _around(scene.site, scene.neighbours, witness.plane)
     if not rivals:
         return 0.0
-    fences = tuple(fence_of(site, witness.plane) for site in rivals)
-    together = fences_of(fences)
     east, north, ours = place
     theirs = likelihood.rivalries(witness.fence, together, east, north, error_m)
     # At the edge of this fence or beyond it, and deeper in theirs: a wide fence draws a position in it no less than a narrow one
@@ -291,12 +296,20 @@ def _against(
     edge_m = min(error_m, witness.fence.thickness_m / 4.0) / 2.0
     deeper = (ours > -edge_m) & (together.distances(east, north) <= min(ours - error_m, 0.0))
     theirs = np.where(deeper, np.minimum(theirs, 0.0), theirs)
-    shared = np.array([witness.fence.shares_ground(fence) for fence in fences]) & ~deeper
-    prior = np.where(shared, policy.same_ground_prior / len(rivals), policy.neighbour_prior)
+    prior = np.where(shares & ~deeper, policy.same_ground_prior / len(rivals), policy.neighbour_prior)
     planned = {other.site for other in scene.others if other.starts_at < core[1] and other.ends_at > core[0]}
     prior[[site.id in planned for site in rivals]] = 0.5
     against = np.minimum(np.maximum(theirs + home + np.log((1.0 - prior) / prior), -30.0), 30.0)
     return float(np.exp(-against).sum())
+
+
+@lru_cache(maxsize=20_000)
+def _around(site: Site, neighbours: tuple[Site, ...], plane: Plane) -> tuple[list[Site], Fences, Bools]:
+    """The other sites near by, their fences, and which of them share the ground of this one."""
+    rivals = [other for other in neighbours if other.id != site.id]
+    fences = tuple(fence_of(other, plane) for other in rivals)
+    ours = fence_of(site, plane)
+    return rivals, fences_of(fences), np.array([ours.shares_ground(fence) for fence in fences], dtype=bool)
 
 
 def _odds_to_p(odds: float, against: float) -> float:

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from geofence import credibility, likelihood
 from geofence.coverage import Coverage
-from geofence.evidence import Bools, Floats, Ints
+from geofence.evidence import Bools, Floats, Ints, since
 from geofence.intervals import covered, intersect, length, ms
 from geofence.outcome import Finding, Moment, Seconds, Verdict
 from geofence.plan import Scene
@@ -29,6 +29,8 @@ from geofence.witness import Witness, is_ours
 
 CLEAR_SHARE = 0.5
 """Half of the plan: see the law above."""
+NEAR_M = 200.0
+"""No position further from a home than this speaks for it, however vague."""
 SPOOF_SHARE = 0.05
 """Share of flagged fixes from which a person should look: a lone outlier is an outlier."""
 
@@ -163,13 +165,17 @@ def _elsewhere(scene: Scene, witness: Witness, policy: Policy) -> bool:
     visit, fixes = scene.visit, witness.fixes
     use = witness.credible & witness.precise & (witness.llr <= 0.0) & (fixes.at >= visit.starts_at) & (fixes.at < visit.ends_at)
     # A fix there counts until the next, wherever that is: two strays are no stay.
-    lasts = np.minimum(witness.horizon, np.diff(fixes.at, append=np.inf))
+    lasts = np.minimum(witness.horizon, np.append(since(fixes.at)[1:], np.inf))
     for site in scene.neighbours:
         if site.id == visit.site:
             continue
         fence = fence_of(site, witness.plane)
+        west, south, east, north = fence.box
+        free = use & (witness.east > west - NEAR_M) & (witness.east < east + NEAR_M)
+        free &= (witness.north > south - NEAR_M) & (witness.north < north + NEAR_M)
         # On common ground a position tells one from the other only where it is clearly outside this one.
-        free = use & witness.off if witness.fence.shares_ground(fence) else use.copy()
+        if free.any() and witness.fence.shares_ground(fence):
+            free &= witness.off
         for other in scene.others:
             if other.site == site.id:
                 free &= ~((fixes.at >= other.starts_at - policy.punctuality_s) & (fixes.at < other.ends_at + policy.punctuality_s))
@@ -185,15 +191,15 @@ def _elsewhere(scene: Scene, witness: Witness, policy: Policy) -> bool:
     return False
 
 
-def _during(scene: Scene, witness: Witness, reading: Reading) -> Bools:
+def _during(scene: Scene, witness: Witness, reading: Reading) -> slice:
     """The fixes of the visit itself: before and after it, the worker may have been on another errand."""
     start, end = scene.visit.starts_at, scene.visit.ends_at
     if reading.arrived_at:
         start = min(start, reading.arrived_at.best)
     if reading.left_at:
         end = max(end, reading.left_at.best)
-    inside: Bools = (witness.fixes.at >= start) & (witness.fixes.at < end)
-    return inside
+    first, last = witness.fixes.at.searchsorted((start, end)).tolist()
+    return slice(first, last)
 
 
 def _spoofed(mask: Ints) -> bool:
@@ -208,15 +214,16 @@ def _conflicts(scene: Scene, witness: Witness, policy: Policy) -> bool:
     Only in planned time: around it, the worker has other doors to open.
     """
     at, visit = witness.fixes.at, scene.visit
-    planned = (at >= visit.starts_at) & (at < visit.ends_at)
-    disputed = at[witness.disputed & planned]
+    disputed = at[witness.disputed]
+    disputed = disputed[(disputed >= visit.starts_at) & (disputed < visit.ends_at)]
     if length(covered(disputed, np.full(len(disputed), 60.0))) >= ms(policy.proven_min_s):
         return True
     use = witness.credible & witness.precise
     for anchor in witness.anchors:
         if anchor.strong and visit.starts_at <= anchor.at < visit.ends_at:
-            near = use & (np.abs(at - anchor.at) <= policy.horizon_moving_s)
-            against = witness.off[near] if anchor.llr > 0 else witness.llr[near] > 0.0
+            first = int(at.searchsorted(anchor.at - policy.horizon_moving_s))
+            near = slice(first, int(at.searchsorted(anchor.at + policy.horizon_moving_s, side="right")))
+            against = (witness.off[near] if anchor.llr > 0 else witness.llr[near] > 0.0)[use[near]]
             if against.sum() > 0 and against.mean() > 0.5:
                 return True
     return False

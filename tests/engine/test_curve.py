@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geofence.curve import Curve, above, arrival, bridged, departure, seconds
+from geofence.curve import Curve, above, bridged, ends, seconds
 from tests.engine.worlds import bounded
 
 curves = st.lists(
@@ -33,7 +33,7 @@ def test_seconds_are_in_order_and_best_is_the_likelier_side(curve: Curve) -> Non
 def test_one_arrival_and_one_departure_have_the_quantiles_of_the_curve() -> None:
     curve = Curve(np.array([0.0, 100.0, 200.0, 1000.0, 1100.0, 2000.0]), np.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0]))
     (run,) = above(curve, 0.5)
-    came, left = arrival(curve, run), departure(curve, run)
+    came, left = ends(curve, run, run)
     assert (came.earliest, came.best, came.latest) == pytest.approx((105.0, 150.0, 195.0))
     assert (left.earliest, left.best, left.latest) == pytest.approx((1005.0, 1050.0, 1095.0))
     told = seconds(curve, above(curve, 0.5))
