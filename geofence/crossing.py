@@ -2,17 +2,20 @@
 
 The chain of `presence` says that she came, and about when; it weighs each fix alone and does not know that people travel. Here one
 arrival is looked at as a change-point; a departure is an arrival with time turned round. The way in is one of a few: at a speed v
-straight from afar, or at v only from a turn that lies D outside the fence, with any way, or a wait, before it. Expected is
+straight from afar; or at v only from a turn that lies D outside the fence, with any way, or a wait, before it; or after a while in
+front of the home, where she parked; or by a ride that ends somewhere within the fence, if it is a wide one. Expected is
 
     before T    a signed distance of v (T - t), straight to a share of it; beyond the turn anything from D up to what a speed allows
-                that she had anywhere near, or, where nobody saw her for long, that of a car
-    after T     -v (t - T) until she is as deep as she stayed; from then on, to be where the fixes of the stay were
+                that she had anywhere near, or, where nobody saw her for long, that of a car; while she waits, anything near by
+    after T     -v (t - T) until she is as deep as she stayed, or, if she stopped, for a while anything up to that; from then on, to
+                be where the fixes of the stay were
 
 Residuals z, in standard deviations, are correlated: a fix dt after another tells u = (z - r z') / √(1 - r²) that the other did not,
 with r = (L - dt) / (L + dt), where L is for how long an error lasts; but the first inside tells all of its own, for walls bend what
 comes in another way than a street does. Each u has a Student distribution, for phones err grossly. T has a flat prior; ways have
 the given ones and are summed out. What stays unmodelled is alike for fixes close together: those within `correlation_s` count for
-their share, and all of it is tempered. Checks and credentials count on the side of T on which they lie.
+their share, and all of it is tempered. Checks and credentials count on the side of T on which they lie; who works a lock has come
+to the door not long before, and may still stand in the doorway.
 
 A fix beside the fence that is far more precise than the phone was in the home speaks against T before it: walls make phones vague,
 and they say so. A vague one says nothing: there are vague streets.
@@ -39,13 +42,26 @@ LEVELS = np.array([0.0, 0.01, 0.03, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0
 """Where the distribution function is kept."""
 NORMAL = np.array([-2.8, -2.33, -1.88, -1.645, -1.28, -0.84, -0.385, 0.0, 0.385, 0.84, 1.28, 1.645, 1.88, 2.33, 2.8])
 """The points of a normal distribution at these levels; at the first and last, where it has next to nothing left."""
-STRAIGHT_MPS = (0.8, 1.35, 2.3, 4.2, 8.0)
-"""Speeds of those who come straight from afar: from a stroll to a car."""
-TURNS = ((0.9, 2.0), (1.5, 8.0), (1.2, 25.0))
-"""Speed at the fence, and from how far outside it she came at that speed, after any way or wait: in a car before the
-gate, at the corner, in the street."""
-WAYS_LOG_PRIOR = np.log(np.array([1.0, 2.0, 1.0, 1.0, 1.0, 3.0, 3.0, 3.0]))
-"""People mostly walk the last metres."""
+STRAIGHT = ((0.8, 1.0), (1.35, 2.0), (2.3, 1.0), (4.2, 1.0), (8.0, 1.0))
+"""Speed and prior of those who come straight from afar: from a stroll to a car."""
+TURNS = ((0.9, 2.0, 3.0), (1.5, 8.0, 3.0), (1.2, 25.0, 3.0))
+"""Speed at the fence, from how far outside it she came at that speed, after any way or wait, and prior: in a car before the gate,
+at the corner, in the street. People mostly walk the last metres."""
+WAIT_MPS, WAIT_S, WAIT_M, WAIT_PRIOR = 1.2, 40.0, 25.0, 3.0
+"""Who parks, or locks a bicycle, in front of the home is so long about there, no further from the fence than this, and walks in
+[fitted]."""
+STOPS = ((4.2, 120.0, 1.5), (8.0, 200.0, 1.5))
+STOP_S = 60.0
+"""Speed, from how far outside at that speed, and prior of those who ride into the fence and stop somewhere in it for so long
+[fitted]."""
+RIDES_IN_M, RIDES_IN = 25.0, (0.1, 3.0)
+"""Nobody drives into a house, and many into a wide fence, which reaches over the street: so deep, a car, or a stop in the fence,
+is as likely as its prior says; its odds grow with the depth between these factors."""
+BELL_S, BELL_MOST, DOORSTEP_MPS = 30.0, 3.0, 0.4
+"""Who unlocks has been at the door for about so long, and seldom e^3 times as long; and has come there from the fence so slowly,
+for she may have parked within it."""
+DOORWAY_S = 3.0
+"""And is within, where the fence is the wall, about so long after it."""
 GRID = 48
 """Moments at which the posterior is computed."""
 STUDENT = 4.0
@@ -79,6 +95,8 @@ NAMED_LASTS_S = 40.0
 """Errors named closer together than this count for their share [fitted]."""
 MAD = 1.48
 """Standard deviations in a median deviation of a normal distribution."""
+EVENLY = 12.0
+"""The square of a width over the variance of what is spread evenly over it."""
 FIRST_S = 1e4
 """As if the fix before the first had been so long ago: it tells nothing of its error."""
 
@@ -101,6 +119,19 @@ class Track(Struct, frozen=True, eq=False):
         """The same with time turned round."""
         back = self.rows(slice(None, None, -1))
         return Track(-back.at, back.east_m, back.north_m, back.distance_m, back.sigma_m, back.weight)
+
+
+class Hints(Struct, frozen=True, eq=False):
+    """What other evidence than fixes says of an arrival: moments, the log-odds of being on site at each, and when she unlocked."""
+
+    at: Floats
+    llr: Floats
+    unlocked_at: Floats
+
+    def within(self, low: float, high: float) -> "Hints":
+        """Those of a span."""
+        told, doors = (self.at >= low) & (self.at <= high), (self.unlocked_at >= low) & (self.unlocked_at <= high)
+        return Hints(self.at[told], self.llr[told], self.unlocked_at[doors])
 
 
 class Habit(Struct, frozen=True):
@@ -158,16 +189,12 @@ def _median(values: Floats) -> float:
     return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2.0
 
 
-def arrival(
-    near: Track, hints: tuple[Floats, Floats], span: tuple[float, float], stayed: Habit, policy: Policy
-) -> tuple[Floats, Floats]:
-    """The distribution function of the moment of arrival within a span: its times, and the levels that it reaches there.
-
-    `hints` are moments, and the log-odds of being on site at each that other evidence gives.
-    """
+def arrival(near: Track, hints: Hints, span: tuple[float, float], stayed: Habit, policy: Policy) -> tuple[Floats, Floats]:
+    """The distribution function of the moment of arrival within a span: its times, and the levels that it reaches there."""
     grid = np.linspace(span[0], span[1], GRID)
     log = policy.crossing_temper * _log_likelihood(near, grid, stayed, policy)
-    log += (hints[1][:, None] * (grid[None, :] <= hints[0][:, None])).sum(axis=0)
+    log += (hints.llr[:, None] * (grid[None, :] <= hints.at[:, None])).sum(axis=0)
+    log += _at_the_door(hints.unlocked_at, grid, stayed, policy)
     log += (_in_the_open(near, stayed)[:, None] * (grid[None, :] <= near.at[:, None])).sum(axis=0)
     mass = np.exp(log - log.max())
     mass = (1.0 - STRAY) * mass / mass.sum() + STRAY / GRID
@@ -175,6 +202,16 @@ def arrival(
     at = np.interp(LEVELS, share / share[-1], grid)
     middle = at[len(at) // 2]
     return middle + np.sign(NORMAL) * np.hypot(at - middle, NORMAL * policy.crossing_blur_s), LEVELS
+
+
+def _at_the_door(unlocked_at: Floats, grid: Floats, stayed: Habit, policy: Policy) -> Floats:
+    """Log-odds of each moment of arrival by when she unlocked: not long before it, and hardly after it."""
+    since = grid[None, :] - unlocked_at[:, None]
+    porch_s = max(-stayed.depth_m, 0.0) / DOORSTEP_MPS
+    early = np.minimum(np.maximum(-since - porch_s, 0.0) / BELL_S, BELL_MOST)
+    late = np.minimum(np.maximum(since, 0.0) / DOORWAY_S, policy.llr_credential)
+    against: Floats = -(early + late).sum(axis=0)
+    return against
 
 
 def _in_the_open(near: Track, stayed: Habit) -> Floats:
@@ -198,12 +235,18 @@ def _log_likelihood(near: Track, grid: Floats, stayed: Habit, policy: Policy) ->
     togo = grid[None, :] - near.at[:, None]
     outside = togo > 0.0
     way = _SPEED[:, None, None] * togo
+    deep = min(depth, 0.0)
     settled = ~outside & (way <= depth)
-    expected = np.where(outside, way, np.maximum(way, min(depth, 0.0)) + max(depth, 0.0))
-    spread2 = np.where(outside, error2 + (BENT * way) ** 2, np.where(settled, stayed.scatter_m**2, error2))
+    expected = np.where(outside, way, np.maximum(way, deep) + max(depth, 0.0))
+    spread2 = np.where(outside, error2 + (BENT * way) ** 2, error2)
     beyond, anywhere, free2 = _before_the_turn(near, togo, dt)
-    turned = slice(len(STRAIGHT_MPS), None)
-    np.copyto(expected[turned], anywhere, where=beyond)
+    np.copyto(expected[_TURNED], anywhere, where=beyond)
+    waits, stops = outside & (togo <= WAIT_S), ~outside & (togo >= -STOP_S)
+    np.copyto(expected[_WAITS], np.clip(here, 0.0, WAIT_M), where=waits)
+    np.copyto(spread2[_WAITS], error2, where=waits)
+    np.copyto(expected[_STOPS], np.clip(here, deep, 0.0), where=stops)
+    settled[_STOPS] = ~outside & ~stops
+    np.copyto(spread2, stayed.scatter_m**2, where=settled)
 
     first = ~outside
     first[1:] &= outside[:-1]
@@ -211,29 +254,46 @@ def _log_likelihood(near: Track, grid: Floats, stayed: Habit, policy: Policy) ->
     off2 = _news((here - expected) / np.sqrt(spread2), echo) ** 2 / alone
     np.copyto(off2, np.maximum(off2, _displaced2(near, stayed, echo, alone)), where=settled)
     scale2 = spread2 * alone
-    scale2[turned] += np.where(beyond, free2, 0.0)
+    scale2[_TURNED] += np.where(beyond, free2, 0.0)
+    scale2[_WAITS] += np.where(waits, WAIT_M**2 / EVENLY, 0.0)
+    scale2[_STOPS] += np.where(stops, deep**2 / EVENLY, 0.0)
 
     share = near.weight * np.minimum(1.0, np.maximum(dt, 1e-3) / policy.correlation_s)
     told = (STUDENT + 1.0) * np.log1p(off2 / STUDENT) + np.log(scale2)
-    each = WAYS_LOG_PRIOR[:, None] - 0.5 * (share @ told)
-    each[turned] -= np.minimum(dt, STEP_S) @ beyond / policy.linger_mean_s
+    each = _LOG_PRIOR[:, None] - 0.5 * (share @ told)
+    each[_RIDES] += log(min(max(-stayed.depth_m / RIDES_IN_M, RIDES_IN[0]), RIDES_IN[1]))
+    each[_TURNED] -= np.minimum(dt, STEP_S) @ beyond / policy.linger_mean_s
     top = each.max()
-    total: Floats = np.log(np.exp(each - top).sum(axis=0)) + top
+    total: Floats = np.log(np.maximum(np.exp(each - top).sum(axis=0), 1e-300)) + top
     return total
 
 
-_SPEED = np.array((*STRAIGHT_MPS, *(speed for speed, _ in TURNS)))
+# The ways in this order: straight ones, those with a turn, who waits in front of the home, who stops in the fence.
+_AFTER_TURN = (
+    *((speed, turn, 0.0) for speed, turn, _ in TURNS),
+    (WAIT_MPS, 0.0, WAIT_S),
+    *((speed, turn, 0.0) for speed, turn, _ in STOPS),
+)
+_SPEED = np.array((*(speed for speed, _ in STRAIGHT), *(speed for speed, _, _ in _AFTER_TURN)))
+_LOG_PRIOR = np.log(
+    (*(prior for _, prior in STRAIGHT), *(prior for *_, prior in TURNS), WAIT_PRIOR, *(prior for *_, prior in STOPS))
+)
+_TURNED = slice(len(STRAIGHT), None)
+_WAITS = slice(len(STRAIGHT) + len(TURNS), len(STRAIGHT) + len(TURNS) + 1)
+_STOPS = slice(len(STRAIGHT) + len(TURNS) + 1, None)
+_RIDES = np.array([len(STRAIGHT) - 1, *range(_STOPS.start, len(_SPEED))])
+"""The car, and those who stop in the fence."""
 
 
 def _before_the_turn(near: Track, togo: Floats, dt: Floats) -> tuple[Bools, Floats, Floats]:
     """For each way with a turn: whether each fix lies before it, where she may have been there at the nearest to the fix, and how
     much of a step between fixes is hers and no error, squared.
     """
-    speed, turn = np.array(TURNS).T[:, :, None, None]
+    speed, turn, wait_s = np.array(_AFTER_TURN).T[:, :, None, None]
     street = _street_mps(near)
     unseen = np.append(dt[1:], 0.0)
     pace = np.maximum(street, RIDE_MPS * np.minimum(unseen / RIDE_S, 1.0))[:, None]
-    since = togo - turn / speed
+    since = togo - turn / speed - wait_s
     anywhere = np.clip(near.distance_m[:, None], turn, turn + pace * np.maximum(since, 0.0))
     stepped = np.abs(np.diff(near.distance_m, prepend=near.distance_m[0]))
     free = np.minimum(0.4 * street * np.minimum(dt, 600.0), stepped)

@@ -6,10 +6,10 @@ from or to another of her places next door, where the plan and the places as who
 """
 
 import numpy as np
+from msgspec.structs import replace
 
 from geofence import crossing
 from geofence.curve import Curve, Run, above
-from geofence.evidence import Floats
 from geofence.likelihood import RAYLEIGH_68
 from geofence.policy import Policy
 from geofence.presence import Observations
@@ -35,7 +35,7 @@ NEXT_DOOR = 0.3
 def placed(curve: Curve, beside: Curve, witness: Witness, seen: Observations, policy: Policy) -> Curve:
     """The curve with each of its crossings placed. `beside` is the probability of being at another of her places near by."""
     fixes = witness.fixes
-    hints = _hints(witness, seen, policy)
+    hints = {arrives: _hints(witness, seen, arrives, policy) for arrives in (True, False)}
     track = crossing.Track(
         at=fixes.at,
         east_m=witness.east,
@@ -52,7 +52,7 @@ def placed(curve: Curve, beside: Curve, witness: Witness, seen: Observations, po
             arrives = k % 2 == 1
             sure = _between(curve, (before, edge, after), arrives)
             if not _next_door(beside, edge, sure, arrives):
-                curve = _one(curve, track, hints, (before, edge, after), sure, arrives, usual, policy)
+                curve = _one(curve, track, hints[arrives], (before, edge, after), sure, arrives, usual, policy)
     return curve
 
 
@@ -88,7 +88,7 @@ def _next_door(beside: Curve, edge: float, sure: Run, arrives: bool) -> bool:
 def _one(
     curve: Curve,
     track: crossing.Track,
-    hints: tuple[Floats, Floats],
+    hints: crossing.Hints,
     edges: tuple[float, float, float],
     sure: Run,
     arrives: bool,
@@ -111,12 +111,11 @@ def _one(
         return curve
     stay = _inner(track, (edge, after) if arrives else (before, edge))
     stayed = crossing.habit(stay, usual)
-    told = (hints[0] >= low) & (hints[0] <= high)
     if arrives:
-        at, share = crossing.arrival(near, _at_the_fence(hints[0][told], hints[1][told], stayed), span, stayed, policy)
+        at, share = crossing.arrival(near, _at_the_fence(hints.within(low, high), stayed), span, stayed, policy)
     else:
-        turned = _at_the_fence(-hints[0][told], hints[1][told], stayed)
-        at, share = crossing.arrival(near.turned(), turned, (-span[1], -span[0]), stayed, policy)
+        told = _at_the_fence(hints.within(-high, -low), stayed)
+        at, share = crossing.arrival(near.turned(), told, (-span[1], -span[0]), stayed, policy)
         at, share = -at[::-1], share[::-1]
     # The blur reaches further than what was asked, and times that are out of order are no curve.
     at = np.clip(at, *span)
@@ -131,21 +130,27 @@ def _one(
     )
 
 
-def _hints(witness: Witness, seen: Observations, policy: Policy) -> tuple[Floats, Floats]:
-    """When other evidence than fixes says something, and its log-odds of being on site. Of a button in an app only that it was
-    pressed: what an app says of its position is what the phone's fixes say, and often as old as the last of them.
+def _hints(witness: Witness, seen: Observations, arrives: bool, policy: Policy) -> crossing.Hints:
+    """What other evidence than fixes says of arrivals, or of departures with time turned round. Of a button in an app only that it
+    was pressed: what an app says of its position is what the phone's fixes say, and often as old as the last of them. Of a lock
+    that she worked on her way when she stood at the door, and not that she was within the fence: it may stand in the doorway.
     """
     weak = [anchor.at for anchor in witness.anchors if not anchor.strong]
+    worked = "unlock" if arrives else "lock"
+    doors = [anchor.at for anchor in witness.anchors if anchor.worked == worked]
     at, llr = seen.at[~seen.fix], seen.llr[~seen.fix]
-    if not weak:
-        return at, llr
-    pressed = np.isin(at, weak)
-    return at, np.where(pressed, np.clip(llr, -policy.llr_check_app, policy.llr_check_app), llr)
+    if weak:
+        llr = np.where(np.isin(at, weak), np.clip(llr, -policy.llr_check_app, policy.llr_check_app), llr)
+    if doors:
+        llr = np.where(np.isin(at, doors), np.minimum(llr, 0.0), llr)
+    turn = 1.0 if arrives else -1.0
+    return crossing.Hints(turn * at, llr, turn * np.array(doors, dtype=np.float64))
 
 
-def _at_the_fence(at: Floats, llr: Floats, stayed: crossing.Habit) -> tuple[Floats, Floats]:
+def _at_the_fence(hints: crossing.Hints, stayed: crossing.Habit) -> crossing.Hints:
     """What speaks against being on site just before a door or a check, moved to before the fence: the door lies within it."""
-    return np.where(llr < 0.0, at - max(-stayed.depth_m, 0.0) / PORCH_MPS, at), llr
+    porch_s = max(-stayed.depth_m, 0.0) / PORCH_MPS
+    return replace(hints, at=np.where(hints.llr < 0.0, hints.at - porch_s, hints.at))
 
 
 def _inner(track: crossing.Track, stay: Run) -> crossing.Track:

@@ -6,7 +6,7 @@ moments with a log-likelihood ratio of their own. What residents may have caused
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from msgspec import Struct
@@ -46,6 +46,8 @@ class Anchor(Struct, frozen=True):
     covers_s: float
     strong: bool
     """Made by something that is fixed at the home, and so no claim of the phone alone."""
+    worked: Literal["unlock", "lock"] | None = None
+    """How a lock of the home was worked: one unlocks on the way in and locks on the way out, at the door."""
 
 
 class Witness(Struct, frozen=True, eq=False):
@@ -313,8 +315,10 @@ def _anchors(
     for event in observed.events:
         if event.worker == visit.worker or event.credential == visit.worker:
             here = event.source in ours
-            anchors.append(Anchor(event.at, policy.llr_credential * (1 if here else -1), policy.horizon_home_s, strong=True))
-            if here and event.kind in ("unlock", "lock"):
+            worked = event.kind if here and event.kind in ("unlock", "lock") else None
+            llr = policy.llr_credential * (1 if here else -1)
+            anchors.append(Anchor(event.at, llr, policy.horizon_home_s, strong=True, worked=worked))
+            if worked:
                 edges.append(_edge(event.at, event.kind == "unlock", policy.llr_credential_edge, policy.door_edge_s))
     key = lambda anchor: (anchor.at, anchor.llr, anchor.covers_s)  # noqa: E731
     return tuple(sorted(anchors, key=key)), tuple(sorted(edges, key=key))
