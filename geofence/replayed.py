@@ -12,7 +12,7 @@ receiver measures a whole row of positions twice, to the last digit and with the
    delay for all of its positions, within `LAG_S`; what is alike by chance has any. So the delay under which most is explained is
    tried:
    - Each position that came again speaks for a copy by -log q, where q is the chance that two fixes of this phone are alike. It is
-     counted, not assumed: (pairs alike + 1) of (pairs + 1), or for a position that this phone names often, how often it does. A
+     counted, not assumed: the share of its pairs of fixes, or for a position that this phone names often, how often it does. A
      phone that rounds to four digits, or names a few wireless networks in turn, has a large q and proves nothing by being alike.
    - Each position that should have come again, while the phone named another, speaks against it.
    It is a copy if what speaks for it comes to `NATS_MIN` by at least `ALIKE_MIN` positions, and as many came again as did not.
@@ -37,6 +37,9 @@ ABOUT_M = 100.0
 """Positions further from the site's box prove nothing about the visit. On the way, a phone that rounds names each place once, and
 whoever goes to work by the clock comes by each at its time."""
 ALIKE_MIN = 5
+PAIRS_ALIKE, PAIRS = 0.5, 50.0
+"""Before any is seen, one pair in a hundred is taken to be alike: as if so many had been looked at. With that, no visit of 18,000 was
+flagged in which a phone named one of 30 to 60 wireless networks every five minutes, to the second, for a month."""
 NATS_MIN = 30.0
 """Chance does it once in e^30: a day has some 20,000 delays to try, and a company a million visits a year, which is e^24."""
 LAG_S = 2.0
@@ -107,7 +110,7 @@ def _nats(count: Ints) -> Floats:
     """What it says for a copy that a position comes again which this phone named so often: -log of the chance of it."""
     fixes = int(count.sum())
     alike, pairs = int((count * (count - 1)).sum()) // 2, fixes * (fixes - 1) // 2
-    return -np.log(np.maximum((alike + 1) / (pairs + 1), (count - 1) / max(fixes - 1, 1)))
+    return -np.log(np.maximum((alike + PAIRS_ALIKE) / (pairs + PAIRS), (count - 1) / max(fixes - 1, 1)))
 
 
 def _pieces(at: Floats, prints: Prints, one: Sketch, kept: Ints, worth: Floats) -> list[tuple[float, float]]:

@@ -11,10 +11,14 @@ from collections.abc import Callable
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench.accuracy.drift_homes import Building
 from bench.accuracy.drift_ways import Way
-from geofence.evidence import Bools, Floats
+from geofence.evidence import Bools, Fixes, Floats, Sketches
+from geofence.plan import Site
+from geofence.policy import Policy
+from geofence.replayed import sketch
 
 
 class Cheat(Struct, frozen=True, kw_only=True):
@@ -42,11 +46,19 @@ CHEATS = {
     "joystick": Cheat(tremble_m=1.0, forgets_s=0.0, radius_m=5.0, rides_mps=4.0),
     "left behind": Cheat(tremble_m=None, radius_m=None, lies_there=True),
 }
+WEEK_S = 7 * 86_400.0
 MANNERS = tuple(CHEATS)
 BEYOND = frozenset({"joystick", "left behind"})
 
 Wander = Callable[[Floats], Floats]
 """A process of size one at the times of the fixes, with a memory of so many seconds each."""
+
+
+def original(fixes: Fixes, made: Bools, site: Site) -> Sketches:
+    """What is kept of the visit of a week before that is played again."""
+    columns = {name: getattr(fixes, name)[made] for name in ("lon", "lat", "accuracy_m", "ping")}
+    kept = sketch(replace(fixes, at=fixes.at[made] - WEEK_S, **columns), site, Policy())
+    return Sketches(kept.prints, kept.at, np.array([len(kept.prints)]))
 
 
 def play(

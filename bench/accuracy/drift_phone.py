@@ -17,7 +17,7 @@ from bench.accuracy.drift_cheats import CHEATS
 from bench.accuracy.drift_homes import OWN, Ground
 from bench.accuracy.drift_ways import Way
 from device_sim.spans import Span
-from geofence.evidence import Bools, Fixes, Floats, Observed, Status
+from geofence.evidence import NO_SKETCHES, Bools, Fixes, Floats, Observed, Status
 from geofence.plan import Visit
 
 OUTDOORS_M = {"open": 3.0, "house": 4.0, "flats": 7.0, "canyon": 14.0}
@@ -104,7 +104,9 @@ def report(
         power_save=during.get("power_save", []),
     )
     statuses = _statuses(way, visit, trouble)
-    return Told(Observed(fixes=fixes, checks=checks, events=events, statuses=statuses), seen, tuple(sorted(trouble)))
+    earlier = drift_cheats.original(fixes, spoofed, ground.homes[OWN].site(ground.plane)) if conduct[1] == "replay" else NO_SKETCHES
+    observed = Observed(fixes=fixes, checks=checks, events=events, statuses=statuses, earlier=earlier)
+    return Told(observed, seen, tuple(sorted(trouble)))
 
 
 # When -------------------------------------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def nats_of_the_best_delay(then: Fixes, now: Fixes) -> float:
     places = list(zip(now.lon.tolist(), now.lat.tolist(), strict=True))
     count = Counter(places)
     alike = sum(one * (one - 1) // 2 for one in count.values())
-    chance = (alike + 1) / (len(places) * (len(places) - 1) // 2 + 1)
+    chance = (alike + 0.5) / (len(places) * (len(places) - 1) // 2 + 50)
     was = whole(then)
     known = list(zip(map(tuple, was.prints.tolist()), was.at.tolist(), strict=True))
     delays = [at - at_then for place, at_then in known for where, at in zip(places, now.at.tolist(), strict=True) if where == place]
