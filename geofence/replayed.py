@@ -38,8 +38,8 @@ ABOUT_M = 100.0
 whoever goes to work by the clock comes by each at its time."""
 ALIKE_MIN = 5
 PAIRS_ALIKE, PAIRS = 0.5, 50.0
-"""Before any is seen, one pair in a hundred is taken to be alike: as if so many had been looked at. With that, no visit of 18,000 was
-flagged in which a phone named one of 30 to 60 wireless networks every five minutes, to the second, for a month."""
+"""Before any is seen, one pair in a hundred is taken to be alike: as if so many had been looked at. With that, no visit of 18,000
+was flagged in which a phone named one of 30 to 60 wireless networks every five minutes, to the second, for a month."""
 NATS_MIN = 30.0
 """Chance does it once in e^30: a day has some 20,000 delays to try, and a company a million visits a year, which is e^24."""
 LAG_S = 2.0
