@@ -9,9 +9,9 @@ phones err far more often than a Gaussian allows.
 2. The share of the error that lies over the fence, a box of thickness t across and width w along:
    overlap = [G((d + t) / σ) - G(d / σ)] · [2 G(w / 2σ) - 1].
    With a flat prior of the true position this is the probability of being inside (Play Services decides by it alone).
-3. A flat prior is wrong for people: who is away is away at any scale alike, so the density of her position at distance δ =
-   max(d, 0) is κ / 2π(δ² + σ²) per square metre (a share κ for each factor e of distance), and not as flat as a field. Hence the
-   bonus for small fences, without which a house smaller than the error could never be believed:
+3. A flat prior is wrong for people: who is away is away at any scale alike, as far as people go in a day, so the density of her
+   position at distance δ, max(d, 0) and at most that, is κ / 2π(δ² + σ²) per square metre (a share κ for each factor e of distance),
+   and not as flat as a field. Hence the bonus for small fences, without which a house smaller than the error could never be believed:
    llr = logit(overlap) + log(1 + 2π(δ² + σ²) / (κ · area)).
    At the outline of a fence much larger than the error both terms vanish: a precise report decides exactly there.
 4. Worse accuracy must never make "on site" easier. For a given point the part of llr above zero may only shrink as σ grows:
@@ -28,6 +28,8 @@ from geofence.policy import Policy
 
 HOME_SIGMA_M = 15.0
 """How far from the centre of a circle people are, per axis, when they are at home."""
+FAR_M = 50_000.0
+"""Further away, nothing grows likelier by being further still: else a phone on another continent would speak for on site."""
 RAYLEIGH_68 = 1.515
 """sqrt(-2 ln 0.317): the radius that holds 68.3 % of a two-dimensional Gaussian, in σ of one axis."""
 
@@ -61,7 +63,7 @@ def llr(fence: Fence, distance_m: Floats, sigma_m: Floats, floor_m: Floats, poli
 def both(fence: Fence | Extent, distance_m: Floats, sigma_m: Floats, floor_m: Floats, policy: Policy) -> tuple[Floats, Floats]:
     """`llr` and `pull` of each report, which share nearly all of their arithmetic."""
     odds, best_odds = _logit(overlap(fence, distance_m, sigma_m)), _logit(overlap(fence, distance_m, floor_m))
-    outside2 = np.maximum(distance_m, 0.0) ** 2
+    outside2 = _outside2(distance_m)
     spread, best_spread = outside2 + sigma_m**2, outside2 + floor_m**2
 
     def of(share_per_efold: float) -> tuple[Floats, Floats]:
@@ -130,9 +132,14 @@ def _density(fence: Fence, east: Floats, north: Floats, sigma_m: Floats) -> Floa
 
 def ratio(fence: Fence | Extent, distance_m: Floats, sigma_m: Floats, share_per_efold: float) -> Floats:
     share = overlap(fence, distance_m, sigma_m)
-    spread = np.maximum(distance_m, 0.0) ** 2 + sigma_m**2
+    spread = _outside2(distance_m) + sigma_m**2
     bonus = np.log1p(2.0 * np.pi * spread / (share_per_efold * fence.area_m2))
     return _logit(share) + bonus
+
+
+def _outside2(distance_m: Floats) -> Floats:
+    away = np.minimum(np.maximum(distance_m, 0.0), FAR_M)
+    return away * away
 
 
 def _logit(share: Floats) -> Floats:

@@ -83,10 +83,12 @@ def clear_shares(scene: Scene, witness: Witness, policy: Policy) -> tuple[float,
     plan = [(ms(visit.starts_at), ms(visit.ends_at))]
     anchors_at = np.array([anchor.at for anchor in witness.anchors])
     anchors_llr = np.array([anchor.llr for anchor in witness.anchors])
+    # That a button was pressed places nobody; the coordinates that came with it may.
+    least_llr = np.array([0.0 if anchor.strong else policy.llr_check_app for anchor in witness.anchors])
     strong = any(anchor.strong and anchor.llr > 0.0 for anchor in witness.anchors)
     stirred = witness.activity if strong else witness.activity[:0]
     at = np.concatenate((witness.fixes.at, anchors_at, stirred))
-    on = np.concatenate((witness.llr, anchors_llr, np.ones(len(stirred)))) > 0.0
+    on = np.concatenate((witness.llr > 0.0, anchors_llr > least_llr, np.ones(len(stirred), dtype=bool)))
     off = np.concatenate((witness.off, anchors_llr < 0.0, np.zeros(len(stirred), dtype=bool)))
     # A stretch around each report, of the report itself and not of its neighbours. What speaks against is taken narrowly, also of
     # a phone that is silent while still: it spoke because it moved, and soon after she may have been on site.

@@ -116,6 +116,22 @@ def test_a_button_in_an_app_proves_nothing_and_a_code_at_the_home_something() ->
     assert told(nothing(), checks=codes).verdict == "partial"
 
 
+def test_buttons_pressed_across_town_place_nobody_here() -> None:
+    presses = tuple(
+        check(at, "in" if at < 3600 else "out") for at in (60, 600, 1200, 1800, 2400, 3000, 3600, 4200, 4800, 5400, 6000)
+    )
+    outcome = told(day(place=(2500.0, 0.0)), checks=presses)
+    assert (outcome.verdict, outcome.on_site_s.upper) == ("contradicted", 0.0)
+
+
+def test_a_phone_on_another_continent_is_not_on_site() -> None:
+    for lon, lat in ((0.0, 0.0), (-74.0, 40.7)):
+        of = day(accuracy_m=8.0)
+        far = replace(of, lon=of.lon - of.lon[0] + lon, lat=of.lat - of.lat[0] + lat)
+        outcome = told(far, scene(circle(0, 0, 15)))
+        assert (outcome.verdict, outcome.on_site_s.best) == ("contradicted", 0.0)
+
+
 def test_motion_alone_never_verifies() -> None:
     where = replace(HOME, devices=(Device(id="d-1", site="s-1", kind="motion", source="d-1"),))
     moves = tuple(event(at, "motion") for at in range(0, 7200, 60))

@@ -38,9 +38,10 @@ def test_what_a_perfect_phone_calls_off_no_phone_calls_on(site: Site, east: floa
 
 
 @bounded
-@given(sites, st.floats(0.0, 2000.0), st.floats(0.0, 2000.0), radii)
-def test_further_out_is_never_likelier_on_site(site: Site, one: float, two: float, accuracy: float) -> None:
-    nearer, further = sorted((one, two))
+@given(sites, st.floats(0.0, 2000.0), st.floats(0.0, 2000.0), st.sampled_from([1.0, 30.0, 4000.0]), radii)
+def test_further_out_is_never_likelier_on_site(site: Site, one: float, two: float, times: float, accuracy: float) -> None:
+    """And another continent is no exception."""
+    nearer, further = sorted((one, two * times))
     assert says(site, further, accuracy) <= says(site, nearer, accuracy) + 1e-6
 
 
