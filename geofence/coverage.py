@@ -36,8 +36,10 @@ EDGE_S = 0.001
 AT_DOOR_S = 120.0
 GONE, STIRS_MIN = 0.05, 2
 """A home that stirs so often while she is believed to be away has somebody else in it, whose stirring shows nothing of her."""
-LIVE_S = 60.0
-"""A report received this soon after its time shows that its phone was connected."""
+RESUMED_S = 120.0
+"""Who goes on this soon after it went, did not go."""
+WILL_S = 600.0
+"""A broker tells a will within one and a half keep-alives, and few are longer than five minutes."""
 FOREVER: Stretch = (-(2**53), 2**53)
 
 
@@ -136,7 +138,7 @@ def _causes(
         ("ingest_outage", union((ms(start), ms(end)) for start, end in outages)),
         ("no_device", [FOREVER] if never else []),
         ("permission_off", _of_all([_while(_permission_off, of) for _, of in phones])),
-        ("phone_offline", _of_all([_offline(of, fix_at, received_at) for (fix_at, received_at), of in phones])),
+        ("phone_offline", _of_all([_offline(of, fix_at) for fix_at, of in phones])),
         ("power_save", _of_all([_while(_power_save, of) for _, of in phones])),
         ("poor_accuracy", covered(fixes.at[vague], witness.horizon[vague])),
         ("suspect", covered(fixes.at[doubted], witness.horizon[doubted])),
@@ -145,8 +147,8 @@ def _causes(
     ]
 
 
-def _phones(scene: Scene, witness: Witness) -> list[tuple[tuple[Floats, Floats], list[Status]]]:
-    """Of each phone that was ever heard: the times of its fixes and of their receipt, and its statuses."""
+def _phones(scene: Scene, witness: Witness) -> list[tuple[Floats, list[Status]]]:
+    """Of each phone that was ever heard: the times of its fixes, and its statuses."""
     fixes = witness.fixes
     homes = {device.source for device in scene.devices}
     names = set(fixes.sources) | {status.source for status in witness.observed.statuses if status.source not in homes}
@@ -155,7 +157,7 @@ def _phones(scene: Scene, witness: Witness) -> list[tuple[tuple[Floats, Floats],
         own = fixes.source == fixes.sources.index(name) if name in fixes.sources else np.zeros(len(fixes.at), dtype=bool)
         statuses = [status for status in witness.observed.statuses if status.source == name]
         if own.any() or statuses:
-            out.append(((fixes.at[own], fixes.received_at[own]), statuses))
+            out.append((fixes.at[own], statuses))
     return out
 
 
@@ -193,31 +195,26 @@ def _while(says: Callable[[Status], bool | None], statuses: list[Status]) -> Str
     return union(out)
 
 
-def _offline(statuses: list[Status], fix_at: Floats, received_at: Floats) -> Stretches:
-    """Where a phone was not connected.
+def _offline(statuses: list[Status], fix_at: Floats) -> Stretches:
+    """Where a phone was not connected: from where it said so to its next sign of life, whatever reached us when.
 
-    A phone that says that it goes, and made no fix until it says that it is back, was gone in between, whatever reached us when.
-    But a last will carries the time of the connection that it ends, so what it says begins with the last sign of life that we had
-    got before the will. The end is the next status online, or the next fix that reached us.
+    But a last will carries the time of the connection that it ends, and came soon after the last sign of life of that connection, or
+    tells nothing. It is known by an online of the same time, or by fixes that go on right after it.
     """
-    # Credible or not, a report that reached us shows a connection: when it was made if it came at once, else when it came.
-    alive = np.where(received_at - fix_at <= LIVE_S, np.minimum(fix_at, received_at), received_at)
+    online = [status.at for status in statuses if status.state == "online"]
+    signs = np.sort(np.concatenate((fix_at, online)))
     out: Stretches = []
     for status in statuses:
         if status.state != "offline":
             continue
-        returned = min((s.at for s in statuses if s.state == "online" and s.at > status.at), default=np.inf)
-        # Of a time before the first fix that we were given, nobody here knows whether there were fixes.
-        if (fix_at <= status.at).any() and not ((fix_at > status.at) & (fix_at < returned)).any():
-            out.append((ms(status.at), ms(returned) if returned < np.inf else FOREVER[1]))
-            continue
-        known = received_at <= status.received_at
-        signs = fix_at[known & (fix_at <= status.received_at)].tolist()
-        signs += [
-            s.at for s in statuses if s.state == "online" and s.at <= status.received_at and s.received_at <= status.received_at
-        ]
-        since = max([status.at, *signs])
-        back = alive[~known & (alive > max(since, status.received_at))].tolist()
-        back += [s.at for s in statuses if s.state == "online" and s.at > since]
-        out.append((ms(since), ms(min(back)) if back else FOREVER[1]))
+        since, next_ = status.at, int(np.searchsorted(signs, status.at, side="right"))
+        went_on = next_ < len(signs) and signs[next_] - since <= RESUMED_S
+        heard = int(np.searchsorted(signs, status.received_at, side="right"))
+        # Of a time before the first sign that we were given, nobody here knows whether there were others.
+        if heard > next_ and (went_on or since in online or next_ == 0):
+            if status.received_at - signs[heard - 1] <= WILL_S:
+                since, next_ = float(signs[heard - 1]), heard
+            elif went_on:
+                continue
+        out.append((ms(since), ms(float(signs[next_])) if next_ < len(signs) else FOREVER[1]))
     return union(out)

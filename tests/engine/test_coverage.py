@@ -240,3 +240,17 @@ def test_an_old_will_does_not_hold_against_fixes_that_came_after_it(behind_s: fl
     offline = [gap for gap in outcome.gaps if gap.cause == "phone_offline"]
     assert all(gap.end <= START + 1500.0 + behind_s + 1.0 for gap in offline)
     assert outcome.gaps[-1].cause == "silent"
+
+
+@pytest.mark.parametrize("sent", ["live", "at once", "the word last", "the word first"])
+def test_offline_ends_with_the_next_fix_in_whatever_order_a_past_day_is_sent(sent: str) -> None:
+    """She says that she goes, comes back without a word, and is silent once more."""
+    of = day(every_s=10.0, planned_s=3600.0, went=3700.0)
+    told = take(of, (of.at < START + 1000.0) | ((of.at >= START + 2000.0) & (of.at < START + 2500.0)))
+    received_at = {"live": 1001.0, "at once": 9000.0, "the word last": 9100.0, "the word first": 8900.0}[sent]
+    if sent != "live":
+        told = replace(told, received_at=np.full(len(told.at), START + 9000.0))
+    words = (status(-3600.0, "online", min(received_at, 9000.0)), status(1001.0, "offline", received_at, identity=2))
+    outcome = judge(HOME, seen(told, statuses=words), POLICY, START + 9e4)
+    assert [gap.cause for gap in outcome.gaps] == ["phone_offline", "silent"]
+    assert outcome.gaps[0].end == START + 2000.0
