@@ -18,6 +18,7 @@ last one are exactly neutral, and scales are powers of two.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 from msgspec import Struct
@@ -43,29 +44,30 @@ def smoothed(chains: Sequence[Chain]) -> list[Floats]:
     for states in {len(chain.prior) for chain in chains}:
         alike = [n for n, chain in enumerate(chains) if len(chain.prior) == states]
         steps = [chains[n].steps for n in alike]
-        known, later = _passes(steps, np.column_stack([chains[n].prior for n in alike]))
+        known, later, first = _passes(steps, np.column_stack([chains[n].prior for n in alike]))
         both = known * later
         both /= np.add.reduce(both, axis=0)
-        ends = np.cumsum([each.shape[2] for each in steps]).tolist()
-        for n, each, end in zip(alike, steps, ends, strict=True):
-            out[n] = both[:, end - each.shape[2] : end]
+        # Copies of two axes in turn are far quicker than a copy of each node from its spot.
+        both = both.swapaxes(1, 2).reshape(states, -1)
+        for n, each, block in zip(alike, steps, first, strict=True):
+            out[n] = both[:, BLOCK * block : BLOCK * block + each.shape[2]]
     return out
 
 
-def _passes(steps: Sequence[Floats], prior: Floats) -> tuple[Floats, Floats]:
-    """Forward and backward, up to a scale: x and z at each node, the chains end to end. `prior` has a column for each chain."""
-    states, lengths = len(prior), np.array([each.shape[2] for each in steps])
-    blocks = -(-lengths // BLOCK)
-    first, total = np.cumsum(blocks) - blocks, int(blocks.sum())
-    nth = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    spot = nth % BLOCK * total + np.repeat(first, lengths) + nth // BLOCK
+def _passes(steps: Sequence[Floats], prior: Floats) -> tuple[Floats, Floats, list[int]]:
+    """Forward and backward, up to a scale: x and z at each node. Axes: state, node of the block, block, those of all chains one
+    after the other; and the first block of each chain. `prior` has a column for each chain.
+    """
+    states, blocks = len(prior), [-(-each.shape[2] // BLOCK) for each in steps]
+    first, total = [sum_ - own for sum_, own in zip(accumulate(blocks), blocks, strict=True)], sum(blocks)
     laid = _neutral(states, BLOCK * total)
-    laid[:, :, spot] = np.concatenate(steps, axis=2)
-    laid = laid.reshape(states, states, BLOCK, total)
+    for each, block in zip(steps, first, strict=True):
+        laid[:, :, BLOCK * block : BLOCK * block + each.shape[2]] = each
+    laid = np.ascontiguousarray(laid.reshape(states, states, total, BLOCK).swapaxes(2, 3))
     if total == len(steps):
         x, z = prior, np.ones((states, total))
     else:
-        ends, z = _passes(np.split(_whole(laid), first[1:], axis=2), prior)
+        ends, z = _ends(np.split(_whole(laid), first[1:], axis=2), prior)
         x = np.concatenate((ends[:, :1], ends[:, :-1]), axis=1)
         x[:, first] = prior
     x, z = _scaled(x, axis=0), _scaled(z, axis=0)
@@ -75,7 +77,15 @@ def _passes(steps: Sequence[Floats], prior: Floats) -> tuple[Floats, Floats]:
     for n in range(BLOCK - 1, -1, -1):
         later[:, n] = z
         z = np.add.reduce(laid[:, :, n] * z, axis=1)
-    return known.reshape(states, -1)[:, spot], later.reshape(states, -1)[:, spot]
+    return known, later, first
+
+
+def _ends(steps: Sequence[Floats], prior: Floats) -> tuple[Floats, Floats]:
+    """x and z at each node, the chains one after the other."""
+    *passes, first = _passes(steps, prior)
+    nodes = np.concatenate([BLOCK * block + np.arange(each.shape[2]) for each, block in zip(steps, first, strict=True)])
+    known, later = (each.swapaxes(1, 2).reshape(len(prior), -1)[:, nodes] for each in passes)
+    return known, later
 
 
 def _neutral(states: int, count: int) -> Floats:

@@ -63,9 +63,9 @@ def measure(seen: Sequence[Seen], policy: Policy) -> list[Measured]:
     moving = _moving(of, at, east, north, radius, speed_mps) >= policy.moving_mps
     floor = likelihood.floor(moving, policy)
     sigma = likelihood.sigma(radius, floor, policy)
-    resting = _resting(of, at, east, north, radius, policy)
     llr, pull = likelihood.both(extent([one.fence for one in seen], counts), distance, sigma, floor, policy)
-    horizon = _horizons(quiet, moving & ~resting, policy)
+    moving[of.order] &= ~_resting(of, moving, at, east, north, radius, policy)
+    horizon = _horizons(quiet, moving, policy)
     spans = [slice(end - n, end) for n, end in zip(counts, np.cumsum(counts).tolist(), strict=True)]
     return [
         Measured(
@@ -126,26 +126,25 @@ def _moving(of: Tracks, at: Floats, east: Floats, north: Floats, radius: Floats,
     return np.where(unnamed, travelled, speed_mps)
 
 
-def _resting(of: Tracks, at: Floats, east: Floats, north: Floats, radius: Floats, policy: Policy) -> Bools:
-    """Whether a phone was, half a minute and more before and after each fix, at the same place as far as its errors tell: then a
-    single speed that it names is noise.
+def _resting(of: Tracks, moving: Bools, at: Floats, east: Floats, north: Floats, radius: Floats, policy: Policy) -> Bools:
+    """Whether a phone that was moving was nevertheless, half a minute and more before and after a fix, at the same place as far as
+    its errors tell: then a single speed that it names is noise. Of each fix, in the order of tracks.
     """
     at, x, y, radius = (column[of.order] for column in (at, east, north, radius))
-    here, (before, after) = np.arange(len(at)), _awhile(of, at)
-    radius2 = BOTH_95**2 * (radius * radius)
-    stayed = of.last - of.first >= 2
-    for other in (before, after):
-        east_m, north_m = x - x[other], y - y[other]
-        stayed &= east_m * east_m + north_m * north_m <= radius2 + radius2[other]
-        stayed &= np.abs(at[other] - at) <= 2.0 * policy.horizon_still_s
+    here = np.flatnonzero(moving[of.order] & (of.last - of.first >= 2))
+    stayed = np.ones(len(here), dtype=bool)
+    for other in _awhile(of, at, here):
+        east_m, north_m = x[here] - x[other], y[here] - y[other]
+        stayed &= east_m * east_m + north_m * north_m <= BOTH_95**2 * (radius[here] ** 2 + radius[other] ** 2)
+        stayed &= np.abs(at[other] - at[here]) <= 2.0 * policy.horizon_still_s
         stayed &= other != here
-    resting = np.empty(len(at), dtype=bool)
-    resting[of.order] = stayed
+    resting = np.zeros(len(at), dtype=bool)
+    resting[here] = stayed
     return resting
 
 
-def _awhile(of: Tracks, at: Floats) -> tuple[Ints, Ints]:
-    """The last fix of the track a while before each fix, and the first a while after it; else its neighbours."""
+def _awhile(of: Tracks, at: Floats, here: Ints) -> tuple[Ints, Ints]:
+    """The last fix of the track a while before each of some fixes, and the first a while after it; else its neighbours."""
     # One clock for all tracks, with more than a while between them. Times are multiples of what a float of today can tell, so that
     # no sum here is rounded.
     begins = of.first[1:] != of.first[:-1]
@@ -153,10 +152,9 @@ def _awhile(of: Tracks, at: Floats) -> tuple[Ints, Ints]:
     step[begins] = 4.0 * AWHILE_S
     clock = np.zeros(len(at))
     np.cumsum(step, out=clock[1:])
-    here = np.arange(len(at))
-    before = np.minimum(clock.searchsorted(clock - AWHILE_S, side="right") - 1, here - 1)
-    after = np.maximum(clock.searchsorted(clock + AWHILE_S), here + 1)
-    return np.maximum(before, of.first), np.minimum(after, of.last)
+    before = np.minimum(clock.searchsorted(clock[here] - AWHILE_S, side="right") - 1, here - 1)
+    after = np.maximum(clock.searchsorted(clock[here] + AWHILE_S), here + 1)
+    return np.maximum(before, of.first[here]), np.minimum(after, of.last[here])
 
 
 def _horizons(quiet: Bools, moving: Bools, policy: Policy) -> Floats:
