@@ -35,7 +35,7 @@ from math import exp, log
 import numpy as np
 from msgspec import Struct
 
-from geofence.evidence import Bools, Floats
+from geofence.evidence import Bools, Floats, since
 from geofence.policy import Policy
 
 LEVELS = np.array([0.0, 0.01, 0.03, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.97, 0.99, 1.0])
@@ -161,11 +161,11 @@ def habit(stay: Track, usual: Habit) -> Habit:
     x, y = stay.east_m - east, stay.north_m - north
     power = _median(x * x + y * y) / (2.0 * log(2.0))  # a squared Rayleigh variable has the median 2 ln 2 σ²
     reach = 3.0 * power**0.5 + 1e-9
-    x, y = np.clip(x, -reach, reach), np.clip(y, -reach, reach)
+    x, y = (np.minimum(np.maximum(metres, -reach), reach) for metres in (x, y))
     whole = float((x * x + y * y).mean())
     echo = float((x[1:] * x[:-1] + y[1:] * y[:-1]).mean()) / whole if whole > 0.0 else 0.0
     echo = min(max(echo, 0.0), 0.97)
-    lasts = max(_median(np.diff(stay.at)), 0.1) * (1.0 + echo) / (1.0 - echo)
+    lasts = max(_median(stay.at[1:] - stay.at[:-1]), 0.1) * (1.0 + echo) / (1.0 - echo)
     free = max(float(stay.at[-1] - stay.at[0]) / lasts, 1.0)
     named_m = _median(stay.sigma_m)
     told2 = named_m**2
@@ -185,17 +185,19 @@ def habit(stay: Track, usual: Habit) -> Habit:
 
 def _median(values: Floats) -> float:
     """numpy's own takes ten times as long for a few hundred."""
-    ordered = np.sort(values)
-    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2.0
+    ordered, half = np.sort(values), len(values) // 2
+    return float(ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2.0)
 
 
 def arrival(near: Track, hints: Hints, span: tuple[float, float], stayed: Habit, policy: Policy) -> tuple[Floats, Floats]:
     """The distribution function of the moment of arrival within a span: its times, and the levels that it reaches there."""
-    grid = np.linspace(span[0], span[1], GRID)
+    grid: Floats = span[0] + (span[1] - span[0]) / (GRID - 1) * np.arange(GRID, dtype=np.float64)
     log = policy.crossing_temper * _log_likelihood(near, grid, stayed, policy)
-    log += (hints.llr[:, None] * (grid[None, :] <= hints.at[:, None])).sum(axis=0)
-    log += _at_the_door(hints.unlocked_at, grid, stayed, policy)
-    log += (_in_the_open(near, stayed)[:, None] * (grid[None, :] <= near.at[:, None])).sum(axis=0)
+    for at, llr in zip(hints.at.tolist(), hints.llr.tolist(), strict=True):
+        log[grid <= at] += llr
+    if len(hints.unlocked_at):
+        log += _at_the_door(hints.unlocked_at, grid, stayed, policy)
+    log += _in_the_open(near, stayed) @ (grid <= near.at[:, None])
     mass = np.exp(log - log.max())
     mass = (1.0 - STRAY) * mass / mass.sum() + STRAY / GRID
     share = np.concatenate(([0.0], np.cumsum(mass[1:] + mass[:-1])))
@@ -221,24 +223,29 @@ def _in_the_open(near: Track, stayed: Habit) -> Floats:
     finer = np.minimum(np.log(near.sigma_m / stayed.named_m) / stayed.named_spread, 0.0)
     against = np.minimum(np.maximum(NAMED_FREE - 0.5 * finer * finer, -NAMED_MOST), 0.0)
     outside = np.minimum(np.maximum(near.distance_m / (2.0 * near.sigma_m), 0.0), 1.0)
-    share = np.minimum(1.0, np.diff(near.at, prepend=near.at[0] - FIRST_S) / NAMED_LASTS_S)
+    share = np.minimum(1.0, since(near.at, FIRST_S) / NAMED_LASTS_S)
     against *= outside * near.weight * share
     return against
 
 
 def _log_likelihood(near: Track, grid: Floats, stayed: Habit, policy: Policy) -> Floats:
     """Of each moment of arrival, the ways summed out. Axes: way, fix, moment."""
-    dt = np.diff(near.at, prepend=near.at[0] - FIRST_S)
-    echo = np.clip((stayed.lasts_s - dt) / (stayed.lasts_s + dt), 0.0, 0.98)[:, None]
+    dt = since(near.at, FIRST_S)
+    echo = np.minimum(np.maximum((stayed.lasts_s - dt) / (stayed.lasts_s + dt), 0.0), 0.98)[:, None]
     here, error2 = near.distance_m[:, None], ((near.sigma_m * stayed.scale) ** 2)[:, None]
     depth = stayed.depth_m - SHALLOW * stayed.scatter_m
-    togo = grid[None, :] - near.at[:, None]
+    deep = min(depth, 0.0)
+    togo = grid - near.at[:, None]
     outside = togo > 0.0
     way = _SPEED[:, None, None] * togo
-    deep = min(depth, 0.0)
-    settled = ~outside & (way <= depth)
-    expected = np.where(outside, way, np.maximum(way, deep) + max(depth, 0.0))
-    spread2 = np.where(outside, error2 + (BENT * way) ** 2, error2)
+    settled = way <= deep
+    expected = np.maximum(way, deep)
+    if depth > 0.0:
+        expected += depth * ~outside
+    spread2 = np.maximum(way, 0.0, out=way)
+    spread2 *= BENT
+    spread2 *= spread2
+    spread2 += error2
     beyond, anywhere, free2 = _before_the_turn(near, togo, dt)
     np.copyto(expected[_TURNED], anywhere, where=beyond)
     waits, stops = outside & (togo <= WAIT_S), ~outside & (togo >= -STOP_S)
@@ -250,18 +257,26 @@ def _log_likelihood(near: Track, grid: Floats, stayed: Habit, policy: Policy) ->
 
     first = ~outside
     first[1:] &= outside[:-1]
-    echo, alone = np.where(first, 0.0, echo), 1.0 - np.where(first, 0.0, echo * echo)
-    off2 = _news((here - expected) / np.sqrt(spread2), echo) ** 2 / alone
-    np.copyto(off2, np.maximum(off2, _displaced2(near, stayed, echo, alone)), where=settled)
-    scale2 = spread2 * alone
-    scale2[_TURNED] += np.where(beyond, free2, 0.0)
-    scale2[_WAITS] += np.where(waits, WAIT_M**2 / EVENLY, 0.0)
-    scale2[_STOPS] += np.where(stops, deep**2 / EVENLY, 0.0)
+    echo = echo * ~first
+    alone = 1.0 - echo * echo
+    residual = np.subtract(here, expected, out=expected)
+    residual /= np.sqrt(spread2)
+    off2 = _news(residual, echo)
+    off2 *= off2
+    off2 /= alone
+    np.maximum(off2, _displaced2(near, stayed, echo, alone), out=off2, where=settled)
+    scale2 = np.multiply(spread2, alone, out=spread2)
+    scale2[_TURNED] += beyond * free2
+    scale2[_WAITS] += waits * (WAIT_M**2 / EVENLY)
+    scale2[_STOPS] += stops * (deep**2 / EVENLY)
 
     share = near.weight * np.minimum(1.0, np.maximum(dt, 1e-3) / policy.correlation_s)
-    told = (STUDENT + 1.0) * np.log1p(off2 / STUDENT) + np.log(scale2)
-    each = _LOG_PRIOR[:, None] - 0.5 * (share @ told)
-    each[_RIDES] += log(min(max(-stayed.depth_m / RIDES_IN_M, RIDES_IN[0]), RIDES_IN[1]))
+    off2 /= STUDENT
+    told = np.log1p(off2, out=off2)
+    told *= STUDENT + 1.0
+    told += np.log(scale2, out=scale2)
+    prior = _LOG_PRIOR + _RIDES * log(min(max(-stayed.depth_m / RIDES_IN_M, RIDES_IN[0]), RIDES_IN[1]))
+    each = prior[:, None] - 0.5 * (share @ told)
     each[_TURNED] -= np.minimum(dt, STEP_S) @ beyond / policy.linger_mean_s
     top = each.max()
     total: Floats = np.log(np.maximum(np.exp(each - top).sum(axis=0), 1e-300)) + top
@@ -281,30 +296,36 @@ _LOG_PRIOR = np.log(
 _TURNED = slice(len(STRAIGHT), None)
 _WAITS = slice(len(STRAIGHT) + len(TURNS), len(STRAIGHT) + len(TURNS) + 1)
 _STOPS = slice(len(STRAIGHT) + len(TURNS) + 1, None)
-_RIDES = np.array([len(STRAIGHT) - 1, *range(_STOPS.start, len(_SPEED))])
+_RIDES = np.isin(np.arange(len(_SPEED)), [len(STRAIGHT) - 1, *range(_STOPS.start, len(_SPEED))])
 """The car, and those who stop in the fence."""
+_TURN_M = np.array([turn_m for _, turn_m, _ in _AFTER_TURN])[:, None, None]
+_TURN_S = np.array([turn_m / speed + wait_s for speed, turn_m, wait_s in _AFTER_TURN])[:, None, None]
+"""How far outside the fence each turn lies, and how long before it she is there."""
 
 
 def _before_the_turn(near: Track, togo: Floats, dt: Floats) -> tuple[Bools, Floats, Floats]:
     """For each way with a turn: whether each fix lies before it, where she may have been there at the nearest to the fix, and how
     much of a step between fixes is hers and no error, squared.
     """
-    speed, turn, wait_s = np.array(_AFTER_TURN).T[:, :, None, None]
     street = _street_mps(near)
-    unseen = np.append(dt[1:], 0.0)
-    pace = np.maximum(street, RIDE_MPS * np.minimum(unseen / RIDE_S, 1.0))[:, None]
-    since = togo - turn / speed - wait_s
-    anywhere = np.clip(near.distance_m[:, None], turn, turn + pace * np.maximum(since, 0.0))
-    stepped = np.abs(np.diff(near.distance_m, prepend=near.distance_m[0]))
+    pace = np.full((len(dt), 1), street)
+    pace[:-1, 0] = np.maximum(street, RIDE_MPS * np.minimum(dt[1:] / RIDE_S, 1.0))
+    ago = togo - _TURN_S
+    beyond = ago > 0.0
+    reach = np.maximum(ago, 0.0, out=ago)
+    reach *= pace
+    reach += _TURN_M
+    anywhere = np.minimum(np.maximum(near.distance_m[:, None], _TURN_M), reach, out=reach)
+    stepped = np.abs(since(near.distance_m, 0.0))
     free = np.minimum(0.4 * street * np.minimum(dt, 600.0), stepped)
-    return since > 0.0, anywhere, (free * free)[:, None]
+    return beyond, anywhere, (free * free)[:, None]
 
 
 def _street_mps(near: Track) -> float:
     """The speed that she had anywhere near, with room for what the fixes missed."""
     if len(near.at) < 2:
         return 1.5
-    paces = np.abs(np.diff(near.distance_m)) / np.maximum(np.diff(near.at), 1.0)
+    paces = np.abs(near.distance_m[1:] - near.distance_m[:-1]) / np.maximum(near.at[1:] - near.at[:-1], 1.0)
     return min(max(1.5, 1.2 * float(paces.max())), 20.0)
 
 
@@ -317,6 +338,8 @@ def _displaced2(near: Track, stayed: Habit, echo: Floats, alone: Floats) -> Floa
 
 def _news(residual: Floats, echo: Floats) -> Floats:
     """What each residual tells that the one before it did not."""
-    news: Floats = residual + np.zeros_like(echo)
-    news[..., 1:, :] -= echo[1:] * residual[..., :-1, :]
+    news = np.empty(np.broadcast_shapes(residual.shape, echo.shape))
+    news[..., :1, :] = residual[..., :1, :]
+    np.multiply(residual[..., :-1, :], echo[1:], out=news[..., 1:, :])
+    np.subtract(residual[..., 1:, :], news[..., 1:, :], out=news[..., 1:, :])
     return news

@@ -74,10 +74,15 @@ def _between(curve: Curve, edges: tuple[float, float, float], arrives: bool) -> 
     """
     before, edge, after = edges
     low, high = max((before + edge) / 2.0, edge - REACH_S), min((edge + after) / 2.0, edge + REACH_S)
-    away, there = curve.on < BEYOND_DOUBT, curve.on > 1.0 - BEYOND_DOUBT
-    first, last = (away, there) if arrives else (there, away)
-    left, right = curve.at[first & (curve.at < edge)], curve.at[last & (curve.at > edge)]
-    return max(float(left[-1]) if len(left) else low, low), min(float(right[0]) if len(right) else high, high)
+    first, middle = curve.at.searchsorted((low, edge)).tolist()
+    beyond, last = curve.at.searchsorted((edge, high), side="right").tolist()
+    left, right = curve.on[first:middle], curve.on[beyond:last]
+    sure = (left < BEYOND_DOUBT, right > 1.0 - BEYOND_DOUBT) if arrives else (left > 1.0 - BEYOND_DOUBT, right < BEYOND_DOUBT)
+    before_it, after_it = (some.nonzero()[0] for some in sure)
+    return (
+        float(curve.at[first + before_it[-1]]) if len(before_it) else low,
+        float(curve.at[beyond + after_it[0]]) if len(after_it) else high,
+    )
 
 
 def _next_door(beside: Curve, edge: float, sure: Run, arrives: bool) -> bool:
@@ -98,13 +103,13 @@ def _one(
     """The curve with one crossing placed."""
     before, edge, after = edges
     low, high = max((before + edge) / 2.0, edge - REACH_S), min((edge + after) / 2.0, edge + REACH_S)
-    first, middle, last = (int(k) for k in np.searchsorted(track.at, (low, edge, high)))
+    first, middle, last = track.at.searchsorted((low, edge, high)).tolist()
     if first == middle or middle == last or track.at[middle] - track.at[middle - 1] > BRIDGE_S:
         return curve
     pad = max(PAD_S, float(track.at[middle] - track.at[middle - 1]))
     span = max(sure[0] - pad, low), min(sure[1] + pad, high)
-    first = max(first, min(int(np.searchsorted(track.at, span[0] - SETTLED_S)), middle - 4))
-    last = min(last, max(int(np.searchsorted(track.at, span[1] + SETTLED_S)), middle + 4))
+    settled, begun = track.at.searchsorted((span[0] - SETTLED_S, span[1] + SETTLED_S)).tolist()
+    first, last = max(first, min(settled, middle - 4)), min(last, max(begun, middle + 4))
     rows = np.arange(first, last, max((last - first) // SIDE_FIXES, 1))
     near = track.rows(rows[track.weight[rows] > 0.5])
     if len(near.at) < 2:
@@ -118,9 +123,9 @@ def _one(
         at, share = crossing.arrival(near.turned(), told, (-span[1], -span[0]), stayed, policy)
         at, share = -at[::-1], share[::-1]
     # The blur reaches further than what was asked, and times that are out of order are no curve.
-    at = np.clip(at, *span)
-    since, from_edge, start = np.searchsorted(curve.at, (low, edge, span[0])).tolist()
-    to_edge, until, end = np.searchsorted(curve.at, (edge, high, span[1]), side="right").tolist()
+    at = np.minimum(np.maximum(at, span[0]), span[1])
+    since, from_edge, start = curve.at.searchsorted((low, edge, span[0])).tolist()
+    to_edge, until, end = curve.at.searchsorted((edge, high, span[1]), side="right").tolist()
     before_it, after_it = curve.on[since:to_edge], curve.on[from_edge:until]
     there, gone = (after_it, before_it) if arrives else (before_it, after_it)
     most, least = float(there.max(initial=0.5)), float(gone.min(initial=0.5))
@@ -140,9 +145,10 @@ def _hints(witness: Witness, seen: Observations, arrives: bool, policy: Policy) 
     doors = [anchor.at for anchor in witness.anchors if anchor.worked == worked]
     at, llr = seen.at[~seen.fix], seen.llr[~seen.fix]
     if weak:
-        llr = np.where(np.isin(at, weak), np.clip(llr, -policy.llr_check_app, policy.llr_check_app), llr)
+        pressed = np.array([moment in weak for moment in at.tolist()])
+        llr = np.where(pressed, np.clip(llr, -policy.llr_check_app, policy.llr_check_app), llr)
     if doors:
-        llr = np.where(np.isin(at, doors), np.minimum(llr, 0.0), llr)
+        llr = np.where([moment in doors for moment in at.tolist()], np.minimum(llr, 0.0), llr)
     turn = 1.0 if arrives else -1.0
     return crossing.Hints(turn * at, llr, turn * np.array(doors, dtype=np.float64))
 
@@ -155,7 +161,10 @@ def _at_the_fence(hints: crossing.Hints, stayed: crossing.Habit) -> crossing.Hin
 
 def _inner(track: crossing.Track, stay: Run) -> crossing.Track:
     """The credible fixes of a stay, without its first and last minute if enough are left."""
-    rows = np.arange(*np.searchsorted(track.at, stay))
-    rows = rows[track.weight[rows] > 0.5]
-    settled = rows[(track.at[rows] > stay[0] + SETTLED_S) & (track.at[rows] < stay[1] - SETTLED_S)]
-    return track.rows(settled if len(settled) >= 5 else rows)
+    begin, end = track.at.searchsorted(stay).tolist()
+    counted = track.weight[begin:end] > 0.5
+    first = int(track.at.searchsorted(stay[0] + SETTLED_S, side="right")) - begin
+    last = max(int(track.at.searchsorted(stay[1] - SETTLED_S)) - begin, first)
+    if np.count_nonzero(counted[first:last]) >= 5:
+        begin, end, counted = begin + first, begin + last, counted[first:last]
+    return track.rows(slice(begin, end) if counted.all() else begin + counted.nonzero()[0])
