@@ -198,8 +198,8 @@ def _while(says: Callable[[Status], bool | None], statuses: list[Status]) -> Str
 def _offline(statuses: list[Status], fix_at: Floats) -> Stretches:
     """Where a phone was not connected: from where it said so to its next sign of life, whatever reached us when.
 
-    But a last will carries the time of the connection that it ends, and came soon after the last sign of life of that connection, or
-    tells nothing. It is known by an online of the same time, or by fixes that go on right after it.
+    But a last will carries the time of the connection that it ends, and came soon after the last sign of life of that connection,
+    or tells nothing. It is known by an online of the same time, or by fixes that go on right after it.
     """
     online = [status.at for status in statuses if status.state == "online"]
     signs = np.sort(np.concatenate((fix_at, online)))

@@ -30,8 +30,9 @@ from functools import lru_cache
 import numpy as np
 from msgspec import Struct
 
-from geofence import datum, likelihood
+from geofence import datum, likelihood, noise
 from geofence.evidence import NO_SKETCHES, Bools, Fixes, Floats, Ints, Sketches
+from geofence.noise import Laid
 from geofence.plan import Scene, Site
 from geofence.plane import EARTH_M, Fence, Plane, away, fence_of, plane_of, turned
 from geofence.policy import Policy
@@ -62,17 +63,6 @@ CLOCK_JITTER_S = 30.0
 together."""
 CLOCK_INTERVALS = 3.0
 """A phone that sends with each report the one before is late by one interval, and by more when a message is lost."""
-SAME_M, SAME_FIXES, SAME_ACCURACY_M = 0.12, 2, 20.0
-"""The same position to the last of six digits, again and again, by a phone that claims to be better than Wi-Fi: fewer will do."""
-SAME_SHARE = 0.9
-"""And of the time a little less, which three reports every five minutes, or two of a phone that moves seldom, miss by a second."""
-FROZEN_SPREAD = 3.0
-"""A run of frozen fixes extends no further than so many times what one may tremble, or it crept somewhere."""
-SMOOTH_M = 0.1
-"""Off the line between its neighbours by less than this: the noise of any receiver that moves is tens of times larger."""
-SMOOTH_FIXES = 10
-SMOOTH_S = 1200.0
-"""So many fixes and for so long: a few minutes of it may be a motorway, or a phone that fills a gap with a line."""
 DATUM_STAY_S = 600.0
 """A stay at the shifted place must last this long to be one: a site has six such places around it, and a walk may lead past."""
 DATUM_NEAR_M = (30.0, 75.0)
@@ -160,9 +150,10 @@ def _flag_tracks(mask: Ints, many: Sequence[Fixes], of: Tracks, policy: Policy) 
     step[of.first[1:] != of.first[:-1]] = np.nan
     # A cell's position is the tower's, and the same each time: only what claims to be precise can be too still to be true.
     precise = ~(accuracy_m > policy.accuracy_max_m)
-    frozen = _frozen(at, east, north, step, accuracy_m, policy) & precise
+    fixes = Laid(of, at, lon, lat, accuracy_m, east, north, step)
+    frozen = noise.frozen(fixes, policy) & precise
     mask[of.order[frozen]] |= FROZEN
-    mask[of.order[_smooth(at, east, north, step, policy) & precise & ~frozen]] |= JITTER_FREE
+    mask[of.order[noise.smooth(fixes, policy) & precise & ~frozen]] |= JITTER_FREE
     altitude_m = laid(many, "altitude_m")[of.order]
     odd = np.concatenate(([False], (step > REPEAT_M) | far(step, accuracy_m, policy))) | frozen
     for first in sorted(set(of.first[odd].tolist())):
@@ -179,55 +170,6 @@ def _metres(lon: Floats, lat: Floats, of: Tracks) -> tuple[Floats, Floats]:
     """Metres about the first fix of each track: only differences are used."""
     metres = np.radians(1.0) * EARTH_M
     return turned(lon - lon[of.first]) * metres * np.cos(np.radians(lat)), (lat - lat[of.first]) * metres
-
-
-def _frozen(at: Floats, east: Floats, north: Floats, step: Floats, accuracy_m: Floats, policy: Policy) -> Bools:
-    """Fixes that hardly tremble, neither from one to the next nor all together."""
-    still = step <= policy.frozen_m
-    frozen = _long_runs(at, still, policy.frozen_fixes, policy.frozen_s)
-    same = (step <= SAME_M) & (accuracy_m[1:] < SAME_ACCURACY_M) & (accuracy_m[:-1] < SAME_ACCURACY_M)
-    frozen |= _long_runs(at, same, SAME_FIXES, SAME_SHARE * policy.frozen_s)
-    for run in _runs(still) if frozen.any() else []:
-        if frozen[run].any() and max(np.ptp(east[run]), np.ptp(north[run])) > FROZEN_SPREAD * policy.frozen_m:
-            frozen[run] = False
-    return frozen
-
-
-def _smooth(at: Floats, east: Floats, north: Floats, step: Floats, policy: Policy) -> Bools:
-    """Fixes on a line at one speed: each lies where its neighbours say that it must, and they go somewhere."""
-    if len(at) < 3:
-        return np.zeros(len(at), dtype=bool)
-    share = np.diff(at)[:-1] / np.maximum(at[2:] - at[:-2], 1e-9)
-    off = np.hypot(
-        east[1:-1] - east[:-2] - share * (east[2:] - east[:-2]), north[1:-1] - north[:-2] - share * (north[2:] - north[:-2])
-    )
-    moves = step > policy.frozen_m
-    between = (off <= SMOOTH_M) & moves[:-1] & moves[1:]
-    # A step belongs to the line if the fix at either of its ends lies on it.
-    steps = np.concatenate((between, [False])) | np.concatenate(([False], between))
-    return _long_runs(at, steps, SMOOTH_FIXES, SMOOTH_S)
-
-
-def _long_runs(at: Floats, joined: Bools, fixes_min: int, span_s: float) -> Bools:
-    """The fixes in runs of joined steps that are long enough, in fixes and in time, to be no coincidence."""
-    told = np.zeros(len(at), dtype=bool)
-    if np.count_nonzero(joined) >= fixes_min - 1:
-        first, last = _edges(joined)
-        long = (last - first + 1 >= fixes_min) & (at[last] - at[first] >= span_s)
-        for a, b in zip(first[long].tolist(), last[long].tolist(), strict=True):
-            told[a : b + 1] = True
-    return told
-
-
-def _runs(joined: Bools) -> list[slice]:
-    """The fixes of each run of joined steps."""
-    return [slice(a, b + 1) for a, b in zip(*(ends.tolist() for ends in _edges(joined)), strict=True)]
-
-
-def _edges(joined: Bools) -> tuple[Ints, Ints]:
-    """The first and the last fix of each run of joined steps."""
-    edges = np.flatnonzero(np.diff(joined, prepend=False, append=False))
-    return edges[::2], edges[1::2]
 
 
 def _stale(columns: tuple[Floats, Floats, Floats, Floats], step: Floats) -> Bools:

@@ -167,7 +167,7 @@ def _concluded(heard: Heard, told: Floats | None) -> Outcome:
         gaps=coverage.gaps,
         presence=_spans(honest),
         evidence=tally,
-        explanation=explain(scene, witness, reading, answer, findings, tally),
+        explanation=explain(scene, witness, reading, answer, findings, tally, policy),
         engine=ENGINE,
         policy=policy.version,
     )

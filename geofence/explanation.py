@@ -5,9 +5,11 @@ Only plain templates of facts that the outcome holds anyway, so that the sentenc
 """
 
 from geofence.coverage import Coverage
+from geofence.credibility import SPOOF, names
 from geofence.outcome import Cause, Finding, Sentence, Tally, Verdict
 from geofence.plan import Scene
-from geofence.verdict import Reading
+from geofence.policy import Policy
+from geofence.verdict import CLEAR_SHARE, Reading, clear_shares
 from geofence.witness import Witness
 
 _CAUSE_EN: dict[Cause, str] = {
@@ -75,6 +77,11 @@ _FINDING_ZH: dict[Finding, str] = {
     "clock_skew": "手机时钟不准",
     "conflicting_evidence": "证据相互矛盾",
 }
+_STILL_EN: dict[Finding, str] = {"spoof_suspected": "the position stood still as no receiver's does"}
+"""Of a phone that may just have hung."""
+_STILL_ZH: dict[Finding, str] = {"spoof_suspected": "定位长时间纹丝不动，不像真实的接收机"}
+OTHER_SPOOF = tuple(name for name in names(SPOOF) if name != "frozen")
+_OFF_PLAN_EN, _OFF_PLAN_ZH = "; but for half of the planned time she was elsewhere", "；但计划时间内有一半不在此处"
 _IN_PART_EN: dict[Finding, str] = {"wrong_site": "for a part of the planned time she was at another known site"}
 """Of somebody who was here for the rest, or may have been."""
 _IN_PART_ZH: dict[Finding, str] = {"wrong_site": "计划时间内有一部分服务人员在另一个已知地点"}
@@ -85,7 +92,7 @@ FEW_MS = 30_000
 
 
 def explain(
-    scene: Scene, witness: Witness, reading: Reading, verdict: Verdict, findings: tuple[Finding, ...], tally: Tally
+    scene: Scene, witness: Witness, reading: Reading, verdict: Verdict, findings: tuple[Finding, ...], tally: Tally, policy: Policy
 ) -> Sentence:
     """The sentence of one outcome."""
     planned = _minutes(scene.visit.ends_at - scene.visit.starts_at)
@@ -126,8 +133,9 @@ def explain(
         en.append(reason_en)
         zh.append(reason_zh)
     if verdict == "partial" and not named and reading.on_site.lower >= scene.visit.ends_at - scene.visit.starts_at:
-        en.append("; but too few reports place her here by themselves")
-        zh.append("；但能单独证明在场的证据过少")
+        _, away = clear_shares(scene, witness, policy)
+        en.append(_OFF_PLAN_EN if away >= CLEAR_SHARE else "; but too few reports place her here by themselves")
+        zh.append(_OFF_PLAN_ZH if away >= CLEAR_SHARE else "；但能单独证明在场的证据过少")
     if tally.flags.get("datum"):
         en.append("; the positions fit the site only if read in another map datum")
         zh.append("；定位坐标与地点的坐标系似乎不一致")
@@ -139,8 +147,10 @@ def explain(
         zh.append("；" + "，".join(_REMARK_ZH[finding] for finding in remarks))
     if named:
         in_part = reading.on_site.best >= FEW_MS / 1000.0
-        en.append("; " + _and_en([_IN_PART_EN.get(finding, "") * in_part or _FINDING_EN[finding] for finding in named]))
-        zh.append("；" + "，".join(_IN_PART_ZH.get(finding, "") * in_part or _FINDING_ZH[finding] for finding in named))
+        only_still = tally.flags.get("frozen") and not any(tally.flags.get(flag) for flag in OTHER_SPOOF)
+        en_of, zh_of = ({**_FINDING_EN, **_STILL_EN}, {**_FINDING_ZH, **_STILL_ZH}) if only_still else (_FINDING_EN, _FINDING_ZH)
+        en.append("; " + _and_en([_IN_PART_EN.get(finding, "") * in_part or en_of[finding] for finding in named]))
+        zh.append("；" + "，".join(_IN_PART_ZH.get(finding, "") * in_part or zh_of[finding] for finding in named))
     return Sentence(en="".join(en) + ".", zh="".join(zh) + "。")
 
 

@@ -10,8 +10,9 @@ phones err far more often than a Gaussian allows.
    overlap = [G((d + t) / σ) - G(d / σ)] · [2 G(w / 2σ) - 1].
    With a flat prior of the true position this is the probability of being inside (Play Services decides by it alone).
 3. A flat prior is wrong for people: who is away is away at any scale alike, as far as people go in a day, so the density of her
-   position at distance δ, max(d, 0) and at most that, is κ / 2π(δ² + σ²) per square metre (a share κ for each factor e of distance),
-   and not as flat as a field. Hence the bonus for small fences, without which a house smaller than the error could never be believed:
+   position at distance δ, max(d, 0) and at most that, is κ / 2π(δ² + σ²) per square metre (a share κ for each factor e of
+   distance), and not as flat as a field. Hence the bonus for small fences, without which a house smaller than the error could never
+   be believed:
    llr = logit(overlap) + log(1 + 2π(δ² + σ²) / (κ · area)).
    At the outline of a fence much larger than the error both terms vanish: a precise report decides exactly there.
 4. Worse accuracy must never make "on site" easier. For a given point the part of llr above zero may only shrink as σ grows:
