@@ -64,7 +64,7 @@ def frozen(fixes: Laid, policy: Policy) -> Bools:
     for run in _runs(still) if told.any() else []:
         if told[run].any():
             crept = max(np.ptp(fixes.east[run]), np.ptp(fixes.north[run])) > FROZEN_SPREAD * policy.frozen_m
-            if crept or _one_of_several(run, fixes) or _rounded(run, fixes):
+            if crept or _one_of_several(run, fixes, policy) or _rounded(run, fixes):
                 told[run] = False
     return told
 
@@ -85,7 +85,7 @@ def smooth(fixes: Laid, policy: Policy) -> Bools:
     return _long_runs(at, steps, SMOOTH_FIXES, SMOOTH_S)
 
 
-def _one_of_several(run: slice, fixes: Laid) -> bool:
+def _one_of_several(run: slice, fixes: Laid, policy: Policy) -> bool:
     """Whether a point is the network's, and one of several of a stay."""
     radius = fixes.accuracy_m[run]
     radius = np.sort(radius[~np.isnan(radius)])
@@ -97,8 +97,11 @@ def _one_of_several(run: slice, fixes: Laid) -> bool:
     # Nobody is known to be there before the track begins, or after it ends.
     beyond = np.pad(gone, STRAYS, constant_values=True)
     for_good = np.flatnonzero(np.convolve(beyond, np.ones(STRAYS), mode="valid") == STRAYS) + first - STRAYS
-    came, went = for_good[for_good < run.start][-1] + STRAYS, for_good[for_good >= run.stop][0] - 1
-    return bool(fixes.at[run.stop - 1] - fixes.at[run.start] < MOST_OF_IT * (fixes.at[went] - fixes.at[came]))
+    came, went = for_good[for_good < run.start][-1] + STRAYS, for_good[for_good >= run.stop][0]
+    stay = slice(int(came), int(went))
+    off = away(fixes.east[stay] - fixes.east[run.start], fixes.north[stay] - fixes.north[run.start])
+    # All fixes at that point, and not the run alone: a file that is played may stray once in a while.
+    return bool(np.mean(off <= FROZEN_SPREAD * policy.frozen_m) < MOST_OF_IT)
 
 
 def _rounded(run: slice, fixes: Laid) -> bool:

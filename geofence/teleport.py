@@ -61,6 +61,11 @@ RADIUS_CHANCE = 1e-3
 """By chance a phone names one radius for so long no oftener than this, as its other fixes have it."""
 WHOLE_CHANCE = 0.3
 """Of two radii in whole metres so many are the same, of one indoors."""
+MEMORY_FIXES, MEMORY_BLOCK, MEMORY_STEP_S = 60, 30, 20.0
+"""Of so many fixes, so close together, is asked whether their errors last; elsewhere in portions, between which she may move."""
+MEMORY_LEAST, MEMORY_USUAL = 0.25, 0.5
+"""Of an error the next one keeps .7 to .95 at a fix every ten seconds [bench/accuracy; GeoLife], and nothing of dice. A phone that
+forgets everywhere is simulated, or filters nothing: that is no reproach to one stay."""
 STILL_M = 60.0
 """A step shorter than this and than its errors is that of somebody who stands still."""
 STRAYS_MAX, STRAYS_S = 3, 120.0
@@ -166,7 +171,8 @@ def _made_up(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, error:
         long = last - first + 1 >= STAY_FIXES and at[last] - at[first] >= STAY_S
         return bool(long and max(np.ptp(east[inside]), np.ptp(north[inside])) < TRAVEL_M)
 
-    for first, last in chain(_sprung(at, east, north, far), _of_one_radius(accuracy_m, far)):
+    made = chain(_sprung(at, east, north, far), _of_one_radius(accuracy_m, far), _without_memory(at, east, north, far))
+    for first, last in made:
         if stays(first, last):
             told[first : last + 1] = True
     return told
@@ -218,6 +224,44 @@ def _of_one_radius(accuracy_m: Floats, far: Floats) -> Iterator[Stretch]:
         chance = max((named + 1.0) / (fixes - count + 2.0), (repeats - count + 2.0) / (fixes - count + 2.0), least)
         if chance ** (count - 1) <= RADIUS_CHANCE:
             yield first, last
+
+
+def _without_memory(at: Floats, east: Floats, north: Floats, far: Floats) -> Iterator[Stretch]:
+    """Stretches to which and from which nobody saw a way, in which each error forgets the one before it, by a phone whose errors
+    elsewhere last: a receiver that makes a fix every few seconds follows its last one, and dice do not.
+    """
+    stretches = list(_between(np.flatnonzero(far > LEAP_M), len(at)))
+    doubted = []
+    for first, last in stretches[1:-1]:
+        rows = slice(first, last + 1)
+        often = last - first + 1 >= MEMORY_FIXES and float(np.median(np.diff(at[rows]))) <= MEMORY_STEP_S
+        if often and _echo([rows], east, north) < MEMORY_LEAST:
+            doubted.append((first, last))
+    if not doubted:
+        return
+    elsewhere = [
+        slice(begin, begin + MEMORY_BLOCK)
+        for first, last in stretches
+        if (first, last) not in doubted
+        for begin in range(first, last + 2 - MEMORY_BLOCK, MEMORY_BLOCK)
+    ]
+    still = [rows for rows in elsewhere if at[rows.stop - 1] - at[rows.start] <= MEMORY_STEP_S * MEMORY_BLOCK]
+    still = [rows for rows in still if max(np.ptp(east[rows]), np.ptp(north[rows])) < TRAVEL_M]
+    if len(still) * MEMORY_BLOCK >= MEMORY_FIXES and _echo(still, east, north) > MEMORY_USUAL:
+        yield from doubted
+
+
+def _echo(blocks: list[slice], east: Floats, north: Floats) -> float:
+    """How much of an error the next one still has, of fixes in a row that stand; wild ones count no more than four σ."""
+    power = shared = 0.0
+    for rows in blocks:
+        for axis in (east[rows], north[rows]):
+            off = axis - np.median(axis)
+            reach = 6.0 * float(np.median(np.abs(off))) + 1e-9
+            off = np.clip(off, -reach, reach)
+            power += float((off * off).mean()) * (len(off) - 1)
+            shared += float((off[1:] * off[:-1]).sum())
+    return shared / power if power > 0.0 else 1.0
 
 
 def _between(edges: Ints, fixes: int) -> Iterator[Stretch]:

@@ -65,6 +65,13 @@ def test_three_positions_that_are_the_same_to_the_last_digit_are_enough_for_a_ph
     assert not flagged(fixes(at, np.array([0.0, 0.3, 0.0]), np.zeros(3), 8.0), "frozen").any()
 
 
+def test_one_answer_of_a_network_for_a_whole_stay_is_played() -> None:
+    """Also where a few fixes stray from it."""
+    at = np.arange(0.0, 3600.0, 10.0)
+    east = np.where(np.arange(360) % 180 == 90, 30.0, 0.0)
+    assert flagged(fixes(at, east, 0.0 * at, 25.0), "frozen").sum() > 300
+
+
 def test_who_creeps_somewhere_is_not_frozen() -> None:
     at = np.arange(0.0, 3600.0, 60.0)
     wiggle = np.where(np.arange(60) % 2 == 0, 0.0, 0.15)

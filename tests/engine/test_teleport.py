@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,3 +123,24 @@ def test_a_step_there_and_the_same_step_back_is_a_position_that_was_switched_on_
     assert told(at, np.where(there, 450.0, walk + away + np.where(at >= 5400, 900.0, 0.0)) + noise, noise) == []
     ride = np.clip(np.minimum(at - 1800.0, 5400.0 - at) * 6.5, -4000.0, 0.0)
     assert told(at, ride + noise, noise) == []
+
+
+@pytest.mark.parametrize(
+    ("here_s", "elsewhere_s", "way_seen", "doubted"),
+    [(0.1, 90.0, False, True), (90.0, 90.0, False, False), (0.1, 0.1, False, False), (0.1, 90.0, True, False)],
+)
+def test_who_throws_dice_between_two_silences_was_not_there(
+    here_s: float, elsewhere_s: float, way_seen: bool, doubted: bool
+) -> None:
+    """Three kilometres off by errors that last; ten minutes of silence; an hour there, by dice; silence, and back. A phone that
+    forgets everywhere is no liar here, and who was seen on the way was there."""
+    at = np.arange(0.0, 9000.0, 10.0)
+    rng = np.random.default_rng(5)
+    there = (at >= 2700.0) & (at < 6300.0)
+    silent = ((at >= 2100.0) & (at < 2700.0)) | ((at >= 6300.0) & (at < 6900.0))
+    way = 3000.0 * np.clip(np.maximum(2700.0 - at, at - 6300.0) / 600.0, 0.0, 1.0)
+    noise = np.where(there, errors(rng, at, 5.0, here_s), errors(rng, at, 5.0, elsewhere_s))
+    rows = np.flatnonzero(~silent | way_seen)
+    found = set(rows[told(at[rows], (way + noise)[rows], np.where(there, noise[::-1], noise)[rows])].tolist())
+    assert (found >= set(np.flatnonzero(there).tolist())) == doubted
+    assert doubted or not found
