@@ -87,6 +87,11 @@ def seconds(curve: Curve, likely: list[Run]) -> Seconds:
     return Seconds(best=best, lower=max(best - down, 0.0), upper=best + up)
 
 
+def surely(curve: Curve, window: Run) -> float:
+    """Seconds of a window that are surely on site."""
+    return _within(above(curve, 1.0 - TAIL), window)
+
+
 def ends(curve: Curve, first: Run, last: Run) -> tuple[Moment, Moment]:
     """When P rose into the first of some runs above one half, and when it fell at the end of the last, with their 90 % intervals:
     the 5 and 95 % points of that rise, and of that fall.

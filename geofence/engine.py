@@ -41,7 +41,7 @@ from msgspec.structs import replace
 from geofence import credibility, verdict
 from geofence.chain import smoothed
 from geofence.coverage import Coverage, cover, covering, unproven
-from geofence.curve import Curve, Run, above, bridged, ends, seconds
+from geofence.curve import Curve, Run, above, bridged, ends, seconds, surely
 from geofence.evidence import Floats, Observed
 from geofence.explanation import explain
 from geofence.outcome import Moment, Outcome, Presence, Seconds, Span, Tally
@@ -151,7 +151,14 @@ def _concluded(heard: Heard, told: Floats | None) -> Outcome:
     on_site = seconds(curve, above(likely, 0.5))
     hull = (stays[0][0], stays[-1][1]) if stays else None
     coverage = cover(scene, witness, seen, hull, policy, now, asked.outages)
-    reading = verdict.Reading(arrived_at=arrived_at, left_at=left_at, on_site=on_site, coverage=coverage, decided_departure=gone)
+    reading = verdict.Reading(
+        arrived_at=arrived_at,
+        left_at=left_at,
+        on_site=on_site,
+        planned_on_s=surely(curve, (scene.visit.starts_at, scene.visit.ends_at)),
+        coverage=coverage,
+        decided_departure=gone,
+    )
     answer = verdict.decide(scene, witness, reading, policy, now)
     findings = verdict.find(scene, witness, reading, answer, policy, now)
     tally = _tally(scene, witness)

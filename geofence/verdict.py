@@ -11,7 +11,8 @@ construction, and not by luck: let C_on be the planned seconds covered by any re
 aside), and C_off those covered by any report that taken alone speaks clearly against. Both can only
 shrink when evidence is lost. `verified` requires C_on ≥ half the plan and C_off < half; `contradicted` requires C_off ≥ half and
 C_on < half. So from verified, C_off stays below half: no contradiction; to verified, C_on was at least half before: it was no
-contradiction.
+contradiction. Beyond the law it must also be sure that she was there for half of the plan: to serve somebody else next door, and
+then to stay here, is not this service.
 """
 
 import numpy as np
@@ -41,6 +42,8 @@ class Reading(Struct, frozen=True):
     arrived_at: Moment | None
     left_at: Moment | None
     on_site: Seconds
+    planned_on_s: float
+    """Of the planned time, how long she was surely on site."""
     coverage: Coverage
     decided_departure: bool
     """The worker was seen to be gone, and not only not seen."""
@@ -69,6 +72,7 @@ def _settled(scene: Scene, witness: Witness, reading: Reading, policy: Policy) -
         and on_site.best >= policy.on_site_best_share * planned_s
         and on_site.lower >= policy.on_site_lower_share * planned_s
         and speaks_on >= CLEAR_SHARE > speaks_off
+        and reading.planned_on_s >= CLEAR_SHARE * planned_s
     ):
         return "verified"
     seen_away = enough and on_site.upper < policy.proven_min_s and speaks_off >= CLEAR_SHARE > speaks_on

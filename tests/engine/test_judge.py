@@ -84,6 +84,17 @@ def test_staying_longer_makes_up_for_coming_late() -> None:
     assert outcome.findings == ("late_arrival",)
 
 
+def test_a_stay_after_the_plan_does_not_make_up_for_a_plan_that_nobody_saw_her_serve() -> None:
+    """A quarter of an hour beside a small house, as near as positions stray, and then twenty minutes in it."""
+    at = np.arange(-1800.0, 2700.0, 60.0)
+    rng = np.random.default_rng(1)
+    east = np.select([at < 0, at < 1000, at < 1300, at < 2400], [1.4 * -at + 25.0, 25.0, 90.0, 0.0], 1.4 * (at - 2400.0) + 20.0)
+    of = fixes(at, east + rng.normal(0, 3, len(at)), rng.normal(0, 3, len(at)), 12.0)
+    outcome = told(of, scene(circle(0, 0, 14), 900.0))
+    assert (outcome.verdict, outcome.findings) == ("partial", ("over_service",))
+    assert outcome.on_site_s.lower > 900.0
+
+
 def test_over_service_is_ten_minutes_more_than_planned() -> None:
     assert told(day(came=0.0, went=8200.0)).findings == ("over_service",)
 
@@ -291,6 +302,7 @@ def reading(on_site_s: float) -> verdict.Reading:
         arrived_at=moment,
         left_at=replace(moment, best=START + on_site_s),
         on_site=Seconds(best=on_site_s, lower=on_site_s, upper=on_site_s),
+        planned_on_s=on_site_s,
         coverage=Coverage(expected_ms=7_200_000, monitored_ms=7_200_000, gaps=()),
         decided_departure=True,
     )
