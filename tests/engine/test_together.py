@@ -13,7 +13,7 @@ from geofence.plan import Visit
 from geofence.policy import Policy
 from tests.engine.worlds import START, bounded, circle, day, nothing, scene, seen, square
 
-POLICY = Policy()
+POLICY, SLOW = Policy(), Policy(service="slow", correlation_s=60.0, sigma_inflation=2.0, early_s=600.0)
 NEXT_DOOR = Visit(id="v-2", worker="w-1", site="s-2", service="default", starts_at=START + 5400.0, ends_at=START + 7200.0)
 
 
@@ -33,7 +33,8 @@ def asked(seed: int) -> Asked:
     every_s, planned_s = float(rng.choice([20.0, 60.0, 290.0])), float(rng.choice([1800.0, 4500.0]))
     of = day(seed, every_s, float(rng.integers(-300, 900)), float(rng.integers(1200, 5000)), planned_s=planned_s)
     at = float(rng.choice([-9000.0, 600.0, 2000.0, 9e4]))
-    return Asked(scene(site, planned_s, **other), seen(nothing() if seed % 9 == 0 else of), POLICY, START + at)
+    policy = SLOW if rng.random() < 0.3 else POLICY
+    return Asked(scene(site, planned_s, **other), seen(nothing() if seed % 9 == 0 else of), policy, START + at)
 
 
 def step_by_step(chain: Chain) -> list[Floats]:
