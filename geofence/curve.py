@@ -25,6 +25,9 @@ from geofence.outcome import Moment, Seconds
 TAIL = 0.05
 """Probability beyond either end of a 90 % interval."""
 
+BRIEF = 2.0
+"""An absence that is likely brief may have been so many times the grace, and is not subtracted; but of one that may have been longer
+nobody is sure that it was brief."""
 ALIKE = 0.5
 """Correlation of the errors in separate places of one visit."""
 
@@ -67,8 +70,8 @@ def bridged(curve: Curve, grace_s: float) -> Curve:
             first = before[-1] if len(before) else np.searchsorted(curve.at, left)
             last = after[0] if len(after) else np.searchsorted(curve.at, back, side="right") - 1
             inside = slice(int(first), int(last) + 1)
-            on[inside] = np.maximum(on[inside], min(float(on[first]), float(on[last]), 1.0))
-            floor = min(float(on[first]), float(on[last]))
+            brief = curve.at[last] - curve.at[first] < BRIEF * grace_s
+            floor = min(float(on[first]), float(on[last])) if brief else 0.0
             on[inside] = np.maximum(on[inside], max(floor, 0.5 + TAIL))
     return Curve(curve.at, on)
 

@@ -50,6 +50,16 @@ def test_an_absence_below_the_grace_does_not_split_a_visit(absence_s: float, run
     assert seconds(curve, above(curve, 0.5)).lower == pytest.approx(4000.0 if runs == 1 else 4000.0 - absence_s, abs=20.0)
 
 
+@pytest.mark.parametrize(("half_s", "surely_s"), [(350.0, 4000.0), (800.0, 4000.0 - 1600.0)])
+def test_an_absence_that_may_have_been_long_is_not_subtracted_and_not_proven_to_be_short(half_s: float, surely_s: float) -> None:
+    """One fix away from her, between two at home: likely below half for a few minutes, and not sure for much longer."""
+    at = np.array([0.0, 2000.0 - half_s, 2000.0, 2000.0 + half_s, 4000.0])
+    curve = bridged(Curve(at, np.array([1.0, 0.96, 0.42, 0.96, 1.0])), 420.0)
+    told = seconds(curve, above(curve, 0.5))
+    assert told.best == pytest.approx(4000.0)
+    assert told.lower == pytest.approx(surely_s, abs=60.0)
+
+
 @bounded
 @given(st.lists(st.tuples(st.integers(1, 300), st.sampled_from([0.0, 0.04, 0.2, 0.6, 0.9, 0.94])), min_size=2, max_size=20))
 def test_what_is_nowhere_sure_is_not_proven_however_often_it_was_likely(nodes: list[tuple[int, float]]) -> None:
