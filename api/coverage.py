@@ -11,7 +11,7 @@ from api import paging
 from api.database import Database
 from api.fields import Cursor, From, Limit, Text, To
 from api.outcome import Share
-from api.problem import FieldError, invalid, not_among
+from api.problem import FieldError, invalid, listed
 from api.reply import Json, rfc3339
 from geofence.outcome import Cause
 from geofence.policy import Policy
@@ -90,14 +90,10 @@ async def get_coverage(
 
 def _dimensions(by: list[str]) -> list[figures.Dimension]:
     known = get_args(figures.Dimension)
-    found = list(dict.fromkeys(name for text in by for name in text.split(",") if name))
-    for name in found:
-        if name not in known:
-            detail = not_among(name, "nothing to group by", known)
-            raise invalid([FieldError(field="by", at="query", detail=detail)])
+    found = listed("by", by, known, "nothing to group by")
     if not found:
         raise invalid([FieldError(field="by", at="query", detail=f"is empty: name one of {', '.join(known)}")])
-    return found  # type: ignore[return-value]  # each was looked up above
+    return found  # type: ignore[return-value]  # each is known
 
 
 def _item(row: figures.CoverageRow) -> CoverageItem:

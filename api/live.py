@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
-from api.problem import FieldError, invalid, not_among
+from api.problem import listed
 from api.stream import KINDS, Hub, Kind
 
 router = APIRouter(prefix="/v1", tags=["live"])
@@ -45,9 +45,5 @@ def _resume(header: str) -> int:
 
 
 def _kinds(given: list[str]) -> frozenset[Kind]:
-    found = [name for text in given for name in text.split(",") if name]
-    for name in found:
-        if name not in KINDS:
-            detail = not_among(name[:40], "no kind of event", KINDS)
-            raise invalid([FieldError(field="kinds", at="query", detail=detail)])
+    found = listed("kinds", given, KINDS, "no kind of event")
     return frozenset(kind for kind in KINDS if kind in found) or frozenset(KINDS)

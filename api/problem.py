@@ -135,6 +135,17 @@ def not_among(name: str, what: str, known: Iterable[str]) -> str:
     return f"'{name}' is {what}{did_you_mean(name, names) or '.'} There are {', '.join(names)}."
 
 
+def listed(field: str, given: Iterable[str], known: Sequence[str], what: str) -> list[str]:
+    """The names of a query parameter that takes some of the known ones, repeated or with commas, each once. Raises a problem for a
+    name that is `what`, as in "no verdict".
+    """
+    found = list(dict.fromkeys(name for text in given for name in text.split(",") if name))
+    for name in found:
+        if name not in known:
+            raise invalid([FieldError(field=field, at="query", detail=not_among(name[:40], what, known))])
+    return found
+
+
 def _field_error(error: Mapping[str, Any], at: str) -> FieldError:
     place = list(error["loc"])
     if not at:

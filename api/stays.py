@@ -1,6 +1,5 @@
 """Stays over HTTP: where workers stayed, planned or not, as GeoJSON Points."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, get_args
 
@@ -12,7 +11,7 @@ from api import paging
 from api.database import Database
 from api.fields import Cursor, From, Id, Limit, Reporter, Said, Text, To
 from api.positions import Point
-from api.problem import FieldError, invalid, not_among
+from api.problem import listed
 from api.reply import GeoJson, rfc3339
 from store import views
 
@@ -135,18 +134,9 @@ async def list_stays(
     """Stays of five minutes and more in the order of their start, which is what `from` and `to` compare with. Where a worker was
     outside working time at no known site is told to nobody. New ones show some ten minutes after their time."""
     after = paging.decode(cursor, _Place)
-    wanted = views.StayFilter(starts_from=start, starts_before=end, workers=worker, sites=site, kinds=_kinds(kind))
+    kinds = listed("kind", kind, get_args(Told), "no kind of stay")
+    wanted = views.StayFilter(starts_from=start, starts_before=end, workers=worker, sites=site, kinds=kinds)
     rows = await views.stays(database, wanted, (after.start_at, after.worker) if after else None, limit + 1)
     page, last = paging.cut(rows, limit)
     behind = paging.url(request, _Place(last.start_at, last.worker)) if last else None
     return GeoJson(Stays(type="FeatureCollection", features=[read(row) for row in page], next=behind))
-
-
-def _kinds(given: Sequence[str]) -> list[str]:
-    known = get_args(Told)
-    found = [name for text in given for name in text.split(",") if name]
-    for name in found:
-        if name not in known:
-            detail = not_among(name, "no kind of stay", known)
-            raise invalid([FieldError(field="kind", at="query", detail=detail)])
-    return found

@@ -1,6 +1,5 @@
 """Visits over HTTP: the plan, and with it what was made of it."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, NotRequired, get_args
 
@@ -15,7 +14,7 @@ from api import outcome, paging
 from api.body import StrictRoute
 from api.database import Database
 from api.fields import Cursor, From, Id, Limit, PathId, PlannedInstant, Said, Text, To, extras, same_id
-from api.problem import FieldError, invalid, not_among, unknown
+from api.problem import listed, unknown
 from api.reply import Json, rfc3339, rfc3339_epoch
 from geofence.outcome import Verdict
 from store import plans, views
@@ -214,7 +213,12 @@ async def list_visits(
     """Visits in the order of `starts_at`, which is what `from` and `to` compare with."""
     after = paging.decode(cursor, _Place)
     wanted = views.VisitFilter(
-        starts_from=start, starts_before=end, workers=worker, sites=site, services=service, verdicts=_verdicts(verdict)
+        starts_from=start,
+        starts_before=end,
+        workers=worker,
+        sites=site,
+        services=service,
+        verdicts=listed("verdict", verdict, get_args(Verdict), "no verdict"),
     )
     rows = await views.visits(database, wanted, (after.starts_at, after.id) if after else None, limit + 1)
     page, last = paging.cut(rows, limit)
@@ -251,13 +255,3 @@ def _reason(stored: dict[str, Any]) -> Any:
     if stored.get("of") in ("starts_at", "ends_at"):
         return {**stored, "before": rfc3339_epoch(stored["before"]), "after": rfc3339_epoch(stored["after"])}
     return stored
-
-
-def _verdicts(given: Sequence[str]) -> list[str]:
-    known = get_args(Verdict)
-    found = [name for text in given for name in text.split(",") if name]
-    for name in found:
-        if name not in known:
-            detail = not_among(name, "no verdict", known)
-            raise invalid([FieldError(field="verdict", at="query", detail=detail)])
-    return found

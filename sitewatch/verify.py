@@ -221,10 +221,9 @@ class Counts:
         if done.oldest_at is not None:
             self._lags.append(max(0.0, now - done.oldest_at))
 
-    def state(self, backlog: touched.Backlog, *, active: bool) -> dict[str, object]:
+    def state(self, backlog: touched.Backlog) -> dict[str, object]:
         lags = sorted(self._lags)
         return {
-            "active": active,
             "entries_total": self.entries_total,
             "judged_total": self.judged_total,
             "failed_total": self.failed_total,
@@ -286,7 +285,7 @@ def _take_over(connection: Connection, settings: Settings, stop: threading.Event
 
 def _beat(connection: Connection, counts: Counts) -> None:
     backlog = touched.backlog(connection, NAME)
-    state = counts.state(backlog, active=True)
+    state = counts.state(backlog)
     beat(connection, NAME, now=time.time(), started_at=counts.started_at, state=state)
 
 

@@ -39,7 +39,7 @@ def shown() -> set[str]:
         "ingest:ingest-1": ingest.state(
             now=time.time(), connected=True, queue_depth=0, oldest_at=None, history=History(connected_at=time.time())
         ),
-        "verify": verify.state(Backlog(entries=0, visits=0, age_s=0.0), active=True),
+        "verify": verify.state(Backlog(entries=0, visits=0, age_s=0.0)),
     }
     now = datetime.now(UTC)
     rows = [ProgramRow(name=name, beat_at=now, started_at=now, silent_s=0.0, state=state) for name, state in states.items()]
