@@ -243,3 +243,12 @@ def test_a_crossing_right_after_another_leaves_the_curve_in_the_order_of_time() 
     found = placing._one(curve, near, NO_HINTS, (92.0, 100.0, 400.0), (95.0, 110.0), True, AT_HOME, POLICY)
     assert len(found.at) > len(curve.at), "a crossing that was not placed proves nothing"
     assert (np.diff(found.at) >= 0.0).all()
+
+
+def test_the_first_and_the_last_minute_of_a_stay_do_not_tell_where_in_the_home_it_was() -> None:
+    at = [10.0 * n for n in range(61)]
+    of = track(at, [0.0] * 61)
+    assert placing._inner(of, (0.0, 600.0)).at.tolist() == [second for second in at if 60.0 < second < 540.0]
+    of.weight[::2] = 0.0
+    assert placing._inner(of, (0.0, 600.0)).at.tolist() == [second for second in at[1::2] if 60.0 < second < 540.0]
+    assert len(placing._inner(of, (0.0, 150.0)).at) == 7, "a short stay is taken as a whole"

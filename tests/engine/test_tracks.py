@@ -3,16 +3,23 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from shapely import Polygon
 
 from geofence.credibility import Expected, masks, masks_all, names
 from geofence.evidence import NO_SKETCHES, Fixes
 from geofence.measure import Measured, Seen, measure
+from geofence.plan import Site, Visit
 from geofence.plane import fence_of, plane_of
 from geofence.policy import Policy
-from tests.engine.worlds import START, bounded, circle, square
+from geofence.teleport import far, teleported
+from geofence.witness import Witness, hear, hear_all
+from tests.engine.worlds import START, bounded, circle, fixes, lonlat, scene, seen, square
 
 POLICY = Policy()
-SITES = (circle(0, 0, 40), square(0, 0, 20), square(300, 0, 20))
+CORNERS = lonlat(np.array([0, 40, 40, 10, 10, 0]), np.array([0, 0, 10, 10, 40, 40]))
+WINGS = Site(id="s-1", geometry=Polygon(np.column_stack(CORNERS)))
+SITES = (circle(0, 0, 40), square(0, 0, 20), WINGS)
+NEXT_DOOR = Visit(id="v-2", worker="w-1", site="s-2", service="default", starts_at=START + 600.0, ends_at=START + 1200.0)
 
 
 def window(seed: int) -> Fixes:
@@ -23,7 +30,7 @@ def window(seed: int) -> Fixes:
     count, sources = int(rng.integers(0, 20)), ("w-1", "w-2")[: int(rng.integers(1, 3))]
     at = START + float(rng.choice([0.0, 300.0])) + np.cumsum(rng.choice([1.0, 15.0, 200.0], count))
     lon, lat = plane_of(SITES[0]).lon, plane_of(SITES[0]).lat
-    moves = rng.choice([0.0, 2e-6, 3e-5, 4e-3], p=[0.6, 0.2, 0.1, 0.1])
+    moves = rng.choice([0.0, 2e-6, 3e-5, 4e-3], p=[0.4, 0.2, 0.1, 0.3])
     return Fixes(
         sources=sources,
         source=rng.integers(0, len(sources), count),
@@ -40,8 +47,16 @@ def window(seed: int) -> Fixes:
     )
 
 
-def columns(of: Measured) -> list[bytes]:
-    return [getattr(of, name).tobytes() for name in Measured.__struct_fields__]
+def stay(seed: int) -> Fixes:
+    """A vague phone within a house, and a precise one in front of it, before and after."""
+    rng = np.random.default_rng(seed)
+    inside = np.abs(np.arange(24) - 12) < 9
+    east = np.where(inside, rng.normal(0.0, 4.0, 24), rng.uniform(15.0, 60.0, 24))
+    return fixes(60.0 * np.arange(24), east, rng.normal(0.0, 4.0, 24), np.where(inside, rng.uniform(15.0, 40.0, 24), 4.0))
+
+
+def columns(of: Measured | Witness) -> list[bytes]:
+    return [value.tobytes() for value in map(of.__getattribute__, of.__struct_fields__) if isinstance(value, np.ndarray)]
 
 
 def test_the_windows_here_are_flagged_in_many_ways() -> None:
@@ -75,5 +90,32 @@ def test_a_fix_is_flagged_alike_in_any_company(seeds: list[int]) -> None:
 @given(st.lists(st.integers(0, 9999), min_size=1, max_size=12))
 def test_a_fix_is_measured_alike_in_any_company_to_the_last_bit(seeds: list[int]) -> None:
     sites = [SITES[seed % 3] for seed in seeds]
-    seen = [Seen(window(seed), plane_of(at), fence_of(at, plane_of(at))) for seed, at in zip(seeds, sites, strict=True)]
-    assert [columns(of) for of in measure(seen, POLICY)] == [columns(measure([one], POLICY)[0]) for one in seen]
+    laid = [Seen(window(seed), plane_of(at), fence_of(at, plane_of(at))) for seed, at in zip(seeds, sites, strict=True)]
+    assert [columns(of) for of in measure(laid, POLICY)] == [columns(measure([one], POLICY)[0]) for one in laid]
+
+
+@bounded
+@given(st.lists(st.integers(0, 99), min_size=2, max_size=6))
+def test_a_fix_is_weighed_alike_in_any_company_to_the_last_bit(seeds: list[int]) -> None:
+    """Beside the fence, and where another of her places competes for it."""
+    others = {"neighbours": (square(45, 10, 15, "s-2"),), "others": (NEXT_DOOR,)}
+    asked = [
+        (scene(SITES[seed % 3], 1500.0, **(others if seed % 2 else {})), seen(stay(seed)), (START - 900.0, START + 3600.0))
+        for seed in seeds
+    ]
+    together = [columns(witness) for witness in hear_all(asked, POLICY)]
+    assert together == [columns(hear(*one, POLICY)) for one in asked]
+
+
+@bounded
+@given(st.integers(0, 99_999))
+def test_a_track_without_a_far_step_is_that_of_nobody_who_leapt(seed: int) -> None:
+    """Else a track that nobody looks closer at would have something to tell."""
+    rng = np.random.default_rng(seed)
+    at = np.cumsum(rng.choice([1.0, 5.0, 10.0, 60.0], 40))
+    away_m = rng.choice([40.0, 70.0, 110.0, 140.0, 180.0, 260.0])
+    east = rng.normal(0.0, 1.0, 40) + np.where(np.abs(np.arange(40) - 20) < 6, away_m, 0.0)
+    accuracy_m, north = rng.choice([3.0, 5.0], 40), rng.normal(0.0, 1.0, 40)
+    policy = Policy(teleport_mps=float(rng.choice([10.0, 55.0])))
+    step = np.hypot(np.diff(east), np.diff(north))
+    assert far(step, accuracy_m, policy).any() or not teleported(at, east, north, accuracy_m, policy).any()
