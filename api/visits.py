@@ -79,8 +79,9 @@ class VisitList(TypedDict):
 
 
 class Reason(TypedDict):
-    """`what`: first, late_evidence, more_evidence, less_evidence, visit_changed, surroundings_changed, policy_changed,
-    engine_changed, outage_recorded, time_passed or replay. `of` is a kind of evidence, or a field of the plan.
+    """`what`: first, late_evidence, more_evidence, less_evidence, evidence_around, earlier_track, visit_changed,
+    surroundings_changed, policy_changed, engine_changed, outage_recorded, time_passed or replay. `of` is a kind of evidence, or a
+    field of the plan.
     """
 
     what: str

@@ -74,7 +74,8 @@ def visits(
     raised = alerts.write(connection, [item.visit.id for item in judged], wanted)
     nowhere: dict[str, dict[Place, tuple[str, ...]]] = {visit: {} for visit in gone}
     haunts.write(connection, {**nowhere, **{case.scene.visit.id: case.haunts for case in cases}})
-    touched.later(connection, keep(connection, [(case.scene, case.observed.fixes, case.policy) for case in cases], gone, now), now)
+    repeats = keep(connection, [(case.scene, case.observed.fixes, case.policy) for case in cases], gone, now)
+    touched.later(connection, repeats, now, touched.EARLIER_TRACK)
     removed = [*derived.remove(connection, gone), *gone]
     dropped = alerts.remove(connection, gone) if gone else []
     told = frozenset([*(item.visit.id for item in changed), *removed])

@@ -187,7 +187,7 @@ def _kept(connection: Connection, rules: Policies, now: float, visits: Sequence[
     tracks = windows.read_tracks(connection, visits, rules)
     kept = [(stage.scene, fixes, stage.policy) for stage, fixes in tracks]
     gone = set(visits) - {stage.scene.visit.id for stage, _ in tracks}
-    touched.later(connection, judging.keep(connection, kept, gone, now), now)
+    touched.later(connection, judging.keep(connection, kept, gone, now), now, touched.EARLIER_TRACK)
     return _Each(Changed())
 
 

@@ -28,6 +28,7 @@ from store.journal import EVERYBODY, Bite, Touch
 from store.policies import DEFAULT, Policies
 
 LATE_EVIDENCE = "late evidence"
+EARLIER_TRACK = "earlier track"
 PLAN_CHANGED = "plan changed"
 POLICY_CHANGED = "policy changed"
 OUTAGE_RECORDED = "outage recorded"
@@ -98,10 +99,10 @@ def done_again(connection: Connection, visits: Collection[str]) -> None:
     connection.execute("delete from due where visit = any(%s) and why = 'replay'", [list(visits)])
 
 
-def later(connection: Connection, visits: Collection[str], at: float) -> None:
+def later(connection: Connection, visits: Collection[str], at: float, why: str = LATE_EVIDENCE) -> None:
     """Puts visits back into the queue for another time. What waits there already keeps its reason, and waits no longer."""
     if visits:
-        connection.execute(QUEUE_LATER, {"visits": list(visits), "now": at, "why": LATE_EVIDENCE})
+        connection.execute(QUEUE_LATER, {"visits": list(visits), "now": at, "why": why})
 
 
 def set_aside(connection: Connection, visits: Collection[str], until: float) -> None:

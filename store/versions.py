@@ -20,6 +20,8 @@ What = Literal[
     "late_evidence",
     "more_evidence",
     "less_evidence",
+    "evidence_around",
+    "earlier_track",
     "visit_changed",
     "surroundings_changed",
     "policy_changed",
@@ -29,14 +31,16 @@ What = Literal[
     "replay",
 ]
 FALLBACK: dict[str, What] = {
-    "late evidence": "late_evidence",
+    "late evidence": "evidence_around",
+    "earlier track": "earlier_track",
     "plan changed": "surroundings_changed",
     "policy changed": "policy_changed",
     "outage recorded": "outage_recorded",
     "time passed": "time_passed",
     "replay": "replay",
 }
-"""What a look was for, as a reason. A changed plan that is not the visit's own is its site's, a device's, or another visit's."""
+"""What a look was for, as a reason. A changed plan that is not the visit's own is its site's, a device's, or another visit's; late
+evidence that is none of it is a neighbour's, or of another day."""
 EVIDENCE = {"fixes": "fix", "checks": "check", "device_events": "device event", "statuses": "status"}
 PLAN = ("starts_at", "ends_at", "site", "worker", "service")
 
@@ -59,6 +63,8 @@ def reasons(told: Outcome | None, outcome: Outcome, plan_before: Visit | None, p
     found = [*_models(told, outcome), *_plans(plan_before, plan), *_evidence(told, outcome, plan.worker, cue)]
     if cue == "outage recorded":
         found.append(Reason(what="outage_recorded"))
+    if cue == "earlier track":
+        found.append(Reason(what="earlier_track"))
     if cue == "plan changed" and not any(reason.what == "visit_changed" for reason in found):
         found.append(Reason(what="surroundings_changed"))
     return tuple(found) or (Reason(what=FALLBACK.get(cue, "time_passed")),)

@@ -38,7 +38,7 @@ def seen(**counts: int) -> Outcome:
         (TOLD, "outage recorded", "outage recorded"),
         (TOLD, "plan changed", "surroundings changed"),
         (TOLD, "time passed", "time passed"),
-        (TOLD, "late evidence", "late evidence"),
+        (TOLD, "late evidence", "evidence around"),
     ],
 )
 def test_a_version_names_what_changed_and_by_how_much(outcome: Outcome, cue: str, said: str) -> None:

@@ -63,6 +63,7 @@ def test_a_track_that_comes_after_its_copy_takes_the_verdict_back_and_tells_why(
     assert planned.verdict("evening") == "unknown"
     told = planned.rows("select outcome ->> 'verdict', why from outcome_history where visit = 'evening' order by revision")
     assert [verdict for verdict, _ in told] == ["verified", "unknown"]
+    assert told[1][1] == "earlier track"
     live = contents(planned)
     planned.connection.execute("truncate sketches, outcomes, gaps, presence, coverage, haunts, due")
     rebuild(planned.verifier, OVER + 3600)

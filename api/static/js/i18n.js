@@ -90,7 +90,8 @@ export const TEXTS = {
     },
     why: {
       first: "First verdict", late_evidence: "{count} late {of}", more_evidence: "{count} more {of}",
-      less_evidence: "{count} fewer {of}", visit_changed: "Plan changed: {of} {before} → {after}",
+      less_evidence: "{count} fewer {of}", evidence_around: "Late evidence around it",
+      earlier_track: "Compared with an earlier visit's track", visit_changed: "Plan changed: {of} {before} → {after}",
       surroundings_changed: "Site, device or another visit changed", policy_changed: "Policy {before} → {after}",
       engine_changed: "Engine {before} → {after}", outage_recorded: "Our outage was recorded", time_passed: "Time passed",
       replay: "Judged anew",
@@ -266,6 +267,7 @@ export const TEXTS = {
     },
     why: {
       first: "首次判定", late_evidence: "迟到的{of} {count} 条", more_evidence: "新增{of} {count} 条", less_evidence: "减少{of} {count} 条",
+      evidence_around: "周边有迟到的证据", earlier_track: "与此前服务的轨迹比对",
       visit_changed: "计划变更：{of} {before} → {after}", surroundings_changed: "地点、设备或其他工单变更", policy_changed: "策略 {before} → {after}",
       engine_changed: "引擎 {before} → {after}", outage_recorded: "登记了平台中断", time_passed: "时间推移", replay: "重新判定",
     },
