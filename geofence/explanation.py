@@ -82,45 +82,27 @@ _STILL_EN: dict[Finding, str] = {"spoof_suspected": "the position stood still as
 _STILL_ZH: dict[Finding, str] = {"spoof_suspected": "定位长时间纹丝不动，不像真实的接收机"}
 OTHER_SPOOF = tuple(name for name in names(SPOOF) if name != "frozen")
 _OFF_PLAN_EN, _OFF_PLAN_ZH = "; but for half of the planned time she was elsewhere", "；但计划时间内有一半不在此处"
-_IN_PART_EN: dict[Finding, str] = {"wrong_site": "for a part of the planned time she was at another known site"}
-"""Of somebody who was here for the rest, or may have been."""
-_IN_PART_ZH: dict[Finding, str] = {"wrong_site": "计划时间内有一部分服务人员在另一个已知地点"}
-
 
 FEW_MS = 30_000
 """Less than half a minute is not worth a figure, nor a cause."""
+BRIEF_S = 60.0
+"""Who was here for a minute was here."""
 
 
 def explain(
     scene: Scene, witness: Witness, reading: Reading, verdict: Verdict, findings: tuple[Finding, ...], tally: Tally, policy: Policy
 ) -> Sentence:
     """The sentence of one outcome."""
-    planned = _minutes(scene.visit.ends_at - scene.visit.starts_at)
-    best, low, high = (_minutes(s) for s in (reading.on_site.best, reading.on_site.lower, reading.on_site.upper))
     strong = sum(anchor.strong and anchor.llr > 0.0 for anchor in witness.anchors)
-    en_by, zh_by = [], []
-    for count, one, many, chinese in (
-        (tally.fixes, "position", "positions", "条定位"),
-        (tally.checks, "check", "checks", "次签到签退"),
-        (tally.device_events, "device event", "device events", "条设备事件"),
-    ):
-        if count:
-            en_by.append(f"{count} {one if count == 1 else many}")
-            zh_by.append(f"{count} {chinese}")
-    en = [f"{_VERDICT_EN[verdict]}: " if verdict != "contradicted" else f"{_VERDICT_EN[verdict]}; "]
-    zh = [f"{_VERDICT_ZH[verdict]}；" if verdict == "contradicted" else f"{_VERDICT_ZH[verdict]}："]
-    if en_by:
-        doubtful = verdict != "contradicted" and reading.on_site.lower < reading.on_site.best / 2.0
-        en.append("probably " if doubtful else "")
-        longer = reading.on_site.best > scene.visit.ends_at - scene.visit.starts_at and best != planned
-        of_planned = f"{best} minutes where {planned} were planned" if longer else f"{best} of {planned} planned minutes"
-        en.append(f"on site for {of_planned} (between {low} and {high}) by {_and_en(en_by)}")
-        zh.append(
-            f"依据 {'、'.join(zh_by)}，{'可能' if doubtful else ''}在场 {best} 分钟（{low} 至 {high} 分钟），计划 {planned} 分钟"
+    service_en, service_zh = _service(scene, reading, verdict, tally)
+    verdict_en, verdict_zh = _VERDICT_EN[verdict], _VERDICT_ZH[verdict]
+    if verdict == "contradicted" and reading.on_site.best >= BRIEF_S:
+        verdict_en, verdict_zh = (
+            "Contradicted: we saw that she was here too briefly for the service",
+            "与证据矛盾：在此处停留过短，不足以完成服务",
         )
-    else:
-        en.append(f"there is no evidence at all for the {planned} planned minutes")
-        zh.append(f"计划的 {planned} 分钟内没有任何证据")
+    en = [f"{verdict_en}; " if verdict == "contradicted" else f"{verdict_en}: ", service_en]
+    zh = [f"{verdict_zh}；" if verdict == "contradicted" else f"{verdict_zh}：", service_zh]
     if strong:
         en.append(f", {strong} of them tied to the home")
         zh.append(f"，其中 {strong} 条与住所绑定")
@@ -132,10 +114,14 @@ def explain(
         reason_en, reason_zh = _undecided(reading)
         en.append(reason_en)
         zh.append(reason_zh)
-    if verdict == "partial" and not named and reading.on_site.lower >= scene.visit.ends_at - scene.visit.starts_at:
+    planned_s, on_site = scene.visit.ends_at - scene.visit.starts_at, reading.on_site
+    if verdict == "partial" and not named and on_site.lower >= planned_s:
         _, away = clear_shares(scene, witness, policy)
         en.append(_OFF_PLAN_EN if away >= CLEAR_SHARE else "; but too few reports place her here by themselves")
         zh.append(_OFF_PLAN_ZH if away >= CLEAR_SHARE else "；但能单独证明在场的证据过少")
+    if verdict == "partial" and not named and on_site.upper - max(on_site.best, on_site.lower) >= planned_s / 4.0:
+        en.append("; for the rest, what was seen does not tell being here from being close by")
+        zh.append("；其余时间的证据无法区分在此处还是在附近")
     if tally.flags.get("datum"):
         en.append("; the positions fit the site only if read in another map datum")
         zh.append("；定位坐标与地点的坐标系似乎不一致")
@@ -146,12 +132,52 @@ def explain(
         en.append("; " + _and_en([_REMARK_EN[finding] for finding in remarks]))
         zh.append("；" + "，".join(_REMARK_ZH[finding] for finding in remarks))
     if named:
-        in_part = reading.on_site.best >= FEW_MS / 1000.0
+        where = _elsewhere(verdict, reading)
         only_still = tally.flags.get("frozen") and not any(tally.flags.get(flag) for flag in OTHER_SPOOF)
         en_of, zh_of = ({**_FINDING_EN, **_STILL_EN}, {**_FINDING_ZH, **_STILL_ZH}) if only_still else (_FINDING_EN, _FINDING_ZH)
-        en.append("; " + _and_en([_IN_PART_EN.get(finding, "") * in_part or en_of[finding] for finding in named]))
-        zh.append("；" + "，".join(_IN_PART_ZH.get(finding, "") * in_part or zh_of[finding] for finding in named))
+        en.append("; " + _and_en([where[0] if finding == "wrong_site" else en_of[finding] for finding in named]))
+        zh.append("；" + "，".join(where[1] if finding == "wrong_site" else zh_of[finding] for finding in named))
     return Sentence(en="".join(en) + ".", zh="".join(zh) + "。")
+
+
+def _service(scene: Scene, reading: Reading, verdict: Verdict, tally: Tally) -> tuple[str, str]:
+    """How long she was on site, and by what."""
+    planned_s, on_site = scene.visit.ends_at - scene.visit.starts_at, reading.on_site
+    planned, best, low, high = (_minutes(s) for s in (planned_s, on_site.best, on_site.lower, on_site.upper))
+    en_by, zh_by = [], []
+    for count, one, many, chinese in (
+        (tally.fixes, "position", "positions", "条定位"),
+        (tally.checks, "check", "checks", "次签到签退"),
+        (tally.device_events, "device event", "device events", "条设备事件"),
+    ):
+        if count:
+            en_by.append(f"{count} {one if count == 1 else many}")
+            zh_by.append(f"{count} {chinese}")
+    if not en_by:
+        return f"there is no evidence at all for the {planned} planned minutes", f"计划的 {planned} 分钟内没有任何证据"
+    by_en, by_zh = f" by {_and_en(en_by)}", f"依据 {'、'.join(zh_by)}，"
+    if verdict != "contradicted" and on_site.best < FEW_MS / 1000.0 and on_site.upper >= planned_s / 2.0:
+        # A best guess of nothing is none, where she may have been there for most of it.
+        return (
+            f"on site for anything from {low} to {high} minutes, of {planned} planned,{by_en}",
+            f"{by_zh}在场时长无法确定（{low} 至 {high} 分钟），计划 {planned} 分钟",
+        )
+    doubtful = verdict != "contradicted" and on_site.lower < on_site.best / 2.0
+    longer = on_site.best > planned_s and best != planned
+    of_planned = f"{best} minutes where {planned} were planned" if longer else f"{best} of {planned} planned minutes"
+    return (
+        f"{'probably ' if doubtful else ''}on site for {of_planned} (between {low} and {high}){by_en}",
+        f"{by_zh}{'可能' if doubtful else ''}在场 {best} 分钟（{low} 至 {high} 分钟），计划 {planned} 分钟",
+    )
+
+
+def _elsewhere(verdict: Verdict, reading: Reading) -> tuple[str, str]:
+    """That she was at another known site: instead, or for a part of the time if she was, or may have been, here for the rest."""
+    if reading.on_site.best >= FEW_MS / 1000.0:
+        return "for a part of the planned time she was at another known site", "计划时间内有一部分服务人员在另一个已知地点"
+    if verdict != "contradicted":
+        return "she was probably at another known site instead", "服务人员当时很可能在另一个已知地点"
+    return _FINDING_EN["wrong_site"], _FINDING_ZH["wrong_site"]
 
 
 def _undecided(reading: Reading) -> tuple[str, str]:
