@@ -35,6 +35,7 @@ from math import exp, log
 import numpy as np
 from msgspec import Struct
 
+from geofence import likelihood
 from geofence.evidence import Bools, Floats, since
 from geofence.policy import Policy
 
@@ -91,6 +92,8 @@ NAMED_SPREAD = 0.25
 """Errors that a phone names in one place differ by no less than this, as logarithms."""
 NAMED_FREE, NAMED_MOST = 1.0, 2.5
 """Log-odds: how much finer a fix may be before it counts against being in there, and the most that it counts [fitted]."""
+NAMED_STEADIER = 0.6
+"""What a phone lately named spreads less than what it names fix by fix: as medians of a few do."""
 NAMED_LASTS_S = 40.0
 """Errors named closer together than this count for their share [fitted]."""
 MAD = 1.48
@@ -220,7 +223,8 @@ def _in_the_open(near: Track, stayed: Habit) -> Floats:
     """Log-odds of being in the home at each fix, never above zero, from the error that the phone names."""
     if not stayed.named_m:
         return np.zeros(len(near.at))
-    finer = np.minimum(np.log(near.sigma_m / stayed.named_m) / stayed.named_spread, 0.0)
+    named = likelihood.lately(near.at, near.sigma_m)
+    finer = np.minimum(np.log(named / stayed.named_m) / (NAMED_STEADIER * stayed.named_spread), 0.0)
     against = np.minimum(np.maximum(NAMED_FREE - 0.5 * finer * finer, -NAMED_MOST), 0.0)
     outside = np.minimum(np.maximum(near.distance_m / (2.0 * near.sigma_m), 0.0), 1.0)
     share = np.minimum(1.0, since(near.at, FIRST_S) / NAMED_LASTS_S)

@@ -31,6 +31,8 @@ HOME_SIGMA_M = 15.0
 """How far from the centre of a circle people are, per axis, when they are at home."""
 FAR_M = 50_000.0
 """Further away, nothing grows likelier by being further still: else a phone on another continent would speak for on site."""
+LATELY, LATELY_S = 5, 75.0
+"""So many fixes in a row, no further apart than this, tell what a phone names in one place."""
 RAYLEIGH_68 = 1.515
 """sqrt(-2 ln 0.317): the radius that holds 68.3 % of a two-dimensional Gaussian, in σ of one axis."""
 
@@ -45,6 +47,17 @@ def sigma(accuracy_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
     radius = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m)
     told = np.maximum(radius, 0.0) * (policy.sigma_inflation / RAYLEIGH_68)
     return np.sqrt(floor_m * floor_m + told * told)
+
+
+def lately(at: Floats, named: Floats) -> Floats:
+    """What a phone mostly named around each fix, radii or errors, nothing being more than any: one by itself is noise. Fixes that
+    are minutes apart stand for themselves.
+    """
+    if len(at) <= LATELY or at[-1] - at[0] > LATELY_S * (len(at) - 1):
+        return named
+    around = np.pad(np.where(np.isnan(named), np.inf, named), LATELY // 2, mode="edge")
+    middle: Floats = np.partition(np.lib.stride_tricks.sliding_window_view(around, LATELY), LATELY // 2, axis=1)[:, LATELY // 2]
+    return middle
 
 
 def overlap(fence: Fence | Fences | Extent, distance_m: Floats, sigma_m: Floats) -> Floats:

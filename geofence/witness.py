@@ -31,6 +31,8 @@ STANDBY_W = 5.0
 
 WITHIN_MIN = 10
 """From so many fixes within the fence on, it is known how vague the phone is there."""
+FINER, LATELY_FINER = 0.5, 0.75
+"""Of what it names within, a phone in the open names no more than this, by one fix and by a few in a row."""
 CLEAR_SIGMAS = 3.0
 """A fix this many σ outside the fence is a clear no by itself: one in ninety errs so far (Rayleigh), and σ is inflated already."""
 
@@ -240,10 +242,10 @@ def _modes(modes: tuple[str | None, ...], rows: slice | Ints) -> tuple[str | Non
 
 
 def _in_the_open(seen: Sequence[Seen], measured: Sequence[Measured], masks: Sequence[Ints], policy: Policy) -> list[Floats]:
-    """What each fix does to the chain. One beside the fence, half as vague as the phone mostly was within it, was made in the open,
-    where phones err less than in a home.
+    """What each fix does to the chain. One beside the fence, by a phone that is less vague than it mostly was within, was made in
+    the open, where phones err less than in a home.
     """
-    rows = [_finer(one.fixes.accuracy_m, of.distance, mask) for one, of, mask in zip(seen, measured, masks, strict=True)]
+    rows = [_finer(one.fixes, of.distance, mask) for one, of, mask in zip(seen, measured, masks, strict=True)]
     counts = [len(some) for some in rows]
     pulls = [of.pull for of in measured]
     if not any(counts):
@@ -262,14 +264,17 @@ def _in_the_open(seen: Sequence[Seen], measured: Sequence[Measured], masks: Sequ
     return pulls
 
 
-def _finer(radius: Floats, distance: Floats, mask: Ints) -> Ints:
-    """The fixes outside that are half as vague as most of those within, if these are many."""
+def _finer(fixes: Fixes, distance: Floats, mask: Ints) -> Ints:
+    """The fixes outside that are half as vague as most of those within, or lately a good deal less, if those within are many."""
+    radius = fixes.accuracy_m
     within = radius[(mask == 0) & (distance <= 0.0)]
     within = within[~np.isnan(within)]
     if len(within) < WITHIN_MIN:
         return np.empty(0, dtype=np.int64)
     within.sort()
-    return np.flatnonzero((radius < within[len(within) // 2] / 2.0) & (distance > 0.0))
+    usual = within[len(within) // 2]
+    finer = (radius < FINER * usual) | (likelihood.lately(fixes.at, radius) < LATELY_FINER * usual)
+    return np.flatnonzero(finer & (distance > 0.0))
 
 
 def _disputed(fixes: Fixes, distance: Floats, sigma: Floats, policy: Policy) -> Bools:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from geofence import crossing, placing
 from geofence.crossing import Habit, Hints, Track
@@ -85,9 +86,11 @@ def log_likelihood(near: Track, arrived: float, stayed: Habit) -> float:
 
 def in_the_open(near: Track, arrived: float, stayed: Habit) -> float:
     """What the errors that the phone names say against that moment, fix after fix: of those outside that came after it."""
-    total, before = 0.0, -1e9
-    for at, d, sigma in zip(near.at, near.distance_m, near.sigma_m, strict=True):
-        finer = log(sigma / stayed.named_m) / stayed.named_spread if stayed.named_m else 0.0
+    total, before, last = 0.0, -1e9, len(near.at) - 1
+    often = last >= 5 and (near.at[-1] - near.at[0]) / last <= 75.0
+    for k, (at, d, sigma) in enumerate(zip(near.at, near.distance_m, near.sigma_m, strict=True)):
+        named = sorted(near.sigma_m[min(max(k + n, 0), last)] for n in (-2, -1, 0, 1, 2))[2] if often else sigma
+        finer = log(named / stayed.named_m) / (0.6 * stayed.named_spread) if stayed.named_m else 0.0
         if at >= arrived and d > 0.0 > finer:
             total += min(0.0, max(1.0 - finer**2 / 2.0, -2.5)) * min(d / (2.0 * sigma), 1.0) * min((at - before) / 40.0, 1.0)
         before = at
@@ -117,6 +120,7 @@ def test_the_posterior_is_the_sum_over_all_ways_fix_by_fix(
 ) -> None:
     gaps, east, north = (list(column) for column in zip(*made, strict=True))
     near = track(list(np.cumsum(gaps)), east, north)
+    near = replace(near, sigma_m=np.array([3.0, 5.0, 8.0, 4.0, 9.0, 3.5, 7.0])[: len(made)])
     span = (near.at[0] - 30.0, near.at[-1] + off)
     grid = np.linspace(*span, crossing.GRID)
     slow = POLICY.crossing_temper * np.array([log_likelihood(near, float(t), stayed) for t in grid])

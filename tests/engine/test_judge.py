@@ -448,3 +448,21 @@ def test_who_waits_beside_a_small_house_with_a_phone_that_was_vague_in_it_is_not
     made = replace(of, lon=np.where(out, lon, of.lon), lat=np.where(out, lat, of.lat), accuracy_m=radius)
     outcome = told(made, scene(square(0, 0, 16)))
     assert (outcome.on_site_s.best > 7000.0) is served
+
+
+def test_who_waits_in_a_car_at_the_kerb_with_a_phone_that_is_finer_there_has_not_arrived() -> None:
+    """Eight minutes, ten metres from the wall; the phone names six metres there, and ten in the house."""
+    missed = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        at = np.arange(-1800.0, 5400.0, 10.0)
+        inside = (at >= 0.0) & (at < 3600.0)
+        way = np.select([at < -500.0, at < -20.0, at < 0.0], [-25.0 + 8.0 * (at + 500.0), -25.0, -15.0], 0.0)
+        east = np.where(at < 3600.0, way, np.minimum(-15.0 - 8.0 * (at - 3700.0), -25.0))
+        east += np.where(inside, errors(rng, at, 7.0, 150.0), errors(rng, at, 4.0, 45.0))
+        named = np.where(inside, 10.5, 6.3) * np.exp(rng.normal(0.0, 0.15, len(at)))
+        north = np.where(inside, errors(rng, at, 7.0, 150.0), errors(rng, at, 4.0, 45.0))
+        outcome = told(fixes(at, east, north, named), scene(square(0, 0, 30), 3600.0))
+        assert outcome.arrived_at
+        missed.append(outcome.arrived_at.best - START)
+    assert abs(np.median(missed)) < 60.0
