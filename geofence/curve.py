@@ -26,8 +26,8 @@ TAIL = 0.05
 """Probability beyond either end of a 90 % interval."""
 
 BRIEF = 2.0
-"""An absence that is likely brief, and may have been so many times the grace at most, is not subtracted. One that may have been
-longer is not either, but nobody is sure of it."""
+"""An absence that is likely brief may have been so many times the grace, and is not subtracted; but of one that may have been
+longer nobody is sure that it was brief."""
 ALIKE = 0.5
 """Correlation of the errors in separate places of one visit."""
 

@@ -51,6 +51,7 @@ _VERDICT_ZH: dict[Verdict, str] = {
 _REMARK_EN: dict[Finding, str] = {
     "late_arrival": "she came late",
     "early_departure": "she left early",
+    "short_service": "she stayed for less time than planned",
     "over_service": "she stayed longer than planned",
     "missing_check_in": "the check-in is missing",
     "missing_check_out": "the check-out is missing",
@@ -59,6 +60,7 @@ _REMARK_EN: dict[Finding, str] = {
 _REMARK_ZH: dict[Finding, str] = {
     "late_arrival": "服务人员迟到",
     "early_departure": "服务人员早退",
+    "short_service": "停留时间少于计划",
     "over_service": "停留时间超过计划",
     "missing_check_in": "缺少签到",
     "missing_check_out": "缺少签退",
@@ -119,7 +121,11 @@ def explain(
         _, away = clear_shares(scene, witness, policy)
         en.append(_OFF_PLAN_EN if away >= CLEAR_SHARE else "; but too few reports place her here by themselves")
         zh.append(_OFF_PLAN_ZH if away >= CLEAR_SHARE else "；但能单独证明在场的证据过少")
-    if verdict == "partial" and not named and on_site.upper - max(on_site.best, on_site.lower) >= planned_s / 4.0:
+    if verdict == "partial" and not named and on_site.best >= policy.on_site_best_share * planned_s:
+        if on_site.lower < policy.on_site_lower_share * planned_s:
+            en.append(f"; only {_minutes(on_site.lower)} of them are certain")
+            zh.append(f"；其中只有 {_minutes(on_site.lower)} 分钟可以确定")
+    elif verdict == "partial" and not named and on_site.upper - on_site.best >= planned_s / 4.0:
         en.append("; for the rest, what was seen does not tell being here from being close by")
         zh.append("；其余时间的证据无法区分在此处还是在附近")
     if tally.flags.get("datum"):
@@ -128,7 +134,10 @@ def explain(
     if tally.flags.get("replayed"):
         en.append("; the same positions were sent before, for an earlier visit")
         zh.append("；同样的定位轨迹此前已为另一次服务上报过")
-    if verdict != "contradicted" and (remarks := [finding for finding in findings if finding in _REMARK_EN]):
+    remarks = [finding for finding in findings if finding in _REMARK_EN]
+    if {"late_arrival", "early_departure"} & set(remarks):
+        remarks = [finding for finding in remarks if finding != "short_service"]
+    if verdict != "contradicted" and remarks:
         en.append("; " + _and_en([_REMARK_EN[finding] for finding in remarks]))
         zh.append("；" + "，".join(_REMARK_ZH[finding] for finding in remarks))
     if named:

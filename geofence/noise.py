@@ -28,8 +28,8 @@ SMOOTH_M = 0.1
 SMOOTH_FIXES = 10
 SMOOTH_S = 1200.0
 """So many fixes and for so long: a few minutes of it may be a motorway, or a phone that fills a gap with a line."""
-NETWORK_M = 15.0
-"""A radius from here on may be that of Wi-Fi. [Android's positions of a phone at rest indoors: 12 to 40 m.]"""
+NETWORK_M = 10.0
+"""A radius from here on may be that of Wi-Fi. [Android's positions of a phone at rest indoors: 10 to 40 m.]"""
 POINTS_M = 60.0
 """Points of one stay are no further apart than this, or than two radii: a home hears the same networks from all of its rooms."""
 MOST_OF_IT = 0.8
