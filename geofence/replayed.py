@@ -142,7 +142,7 @@ def _pieces(at: Floats, prints: Prints, one: Sketch, kept: Ints, worth: Floats) 
 
 
 def _stretch(at: Floats, prints: Prints, one: Sketch, delay: float, worth: Floats, kept: Ints) -> tuple[float, float] | None:
-    """The stretch that is a copy with this delay, if it is one: from the first position that came again to the last."""
+    """The stretch that is a copy with this delay, if it is one."""
     due = one.at + delay
     low, high = np.searchsorted(at, due - LAG_S), np.searchsorted(at, due + LAG_S, side="right")
     came = np.array([bool((prints[a:b] == wanted).any()) for a, b, wanted in zip(low, high, one.prints, strict=True)])
@@ -153,6 +153,10 @@ def _stretch(at: Floats, prints: Prints, one: Sketch, delay: float, worth: Float
     asked = (high > low) & (due >= first) & (due <= last)
     if 2 * len(alike) < int(asked.sum()):
         return None
-    # What lies between two that were kept was played too; so was, as far as such distances go, what is before and after them.
+    # What was before and after them was played too, as far as the track went, or until this phone was elsewhere. The track went on
+    # for about as long as it did between two that were kept.
     reach = REACH * float(np.ptp(due)) / max(len(due) - 1, 1) + LAG_S
-    return first - reach, last + reach
+    other = due[(high > low) & ~came]
+    start = float(other[other < first].max(initial=due.min() - reach))
+    end = float(other[other > last].min(initial=due.max() + reach))
+    return start, end
