@@ -66,6 +66,8 @@ MEMORY_FIXES, MEMORY_BLOCK, MEMORY_STEP_S = 60, 30, 20.0
 MEMORY_LEAST, MEMORY_USUAL = 0.25, 0.5
 """Of an error the next one keeps .7 to .95 at a fix every ten seconds [bench/accuracy; GeoLife], and nothing of dice. A phone that
 forgets everywhere is simulated, or filters nothing: that is no reproach to one stay."""
+SILENCE = 4.0
+"""Who says nothing for so many of its intervals is silent."""
 STILL_M = 60.0
 """A step shorter than this and than its errors is that of somebody who stands still."""
 STRAYS_MAX, STRAYS_S = 3, 120.0
@@ -302,7 +304,7 @@ def _impossible(jumps: Ints, at: Floats, east: Floats, north: Floats, error: Flo
         if len(stretches) > 1 and brief(stretches[edge]):
             flag(stretches.pop(edge))
     doubted = np.zeros(len(at), dtype=bool)
-    for stretch, fault in _contradicting(stretches, fits, east, north, told):
+    for stretch, fault in _contradicting(stretches, fits, at, east, north, told):
         if fault:
             flag(stretch)
         else:
@@ -328,7 +330,7 @@ def _fault(
 
 
 def _contradicting(
-    stretches: list[Stretch], fits: Callable[[Stretch, Stretch], bool], east: Floats, north: Floats, told: Bools
+    stretches: list[Stretch], fits: Callable[[Stretch, Stretch], bool], at: Floats, east: Floats, north: Floats, told: Bools
 ) -> list[tuple[Stretch, bool]]:
     """Of long stretches, those that are not to be believed, and whether what is around them fits without them."""
 
@@ -342,7 +344,17 @@ def _contradicting(
         before = not fit(k - 1, k) and not (k >= 2 and fit(k - 2, k))
         after = not fit(k, k + 1) and not (k + 2 < len(stretches) and fit(k, k + 2))
         between = not fit(k - 1, k) and not fit(k, k + 1)
-        travelled = max(float(np.ptp(east[rows])), float(np.ptp(north[rows]))) >= TRAVEL_M
+        ways = _seen(rows, at, east, north)
+        travelled = any(max(float(np.ptp(east[way])), float(np.ptp(north[way]))) >= TRAVEL_M for way in ways)
         if between or ((before or after) and not travelled):
             found.append(((first, last), 0 < k < len(stretches) - 1 and fits(stretches[k - 1], stretches[k + 1])))
     return found
+
+
+def _seen(rows: Ints, at: Floats, east: Floats, north: Floats) -> list[Ints]:
+    """Fixes of a stretch between the steps that were made in a silence, as that phone speaks: a leap in the dark is no way."""
+    if len(rows) < 2:
+        return [rows]
+    took = np.diff(at[rows])
+    far = np.hypot(np.diff(east[rows]), np.diff(north[rows])) > LEAP_M
+    return np.split(rows, np.flatnonzero(far & (took > SILENCE * np.median(took))) + 1)

@@ -144,3 +144,16 @@ def test_who_throws_dice_between_two_silences_was_not_there(
     found = set(rows[told(at[rows], (way + noise)[rows], np.where(there, noise[::-1], noise)[rows])].tolist())
     assert (found >= set(np.flatnonzero(there).tolist())) == doubted
     assert doubted or not found
+
+
+@pytest.mark.parametrize(("silent_s", "doubted"), [(150.0, True), (0.0, False)])
+def test_a_leap_in_a_silence_is_no_way(silent_s: float, doubted: bool) -> None:
+    """She stands 470 m off, is silent, stands here for an hour, and is eleven hundred metres away at once, driving: the hour goes.
+    Who was seen to walk those 470 m has a way here, and who drives has one there: nobody knows which was true."""
+    at = np.arange(0.0, 7200.0, 10.0)
+    rng = np.random.default_rng(2)
+    came, left = 1800.0, 5400.0
+    east = np.select([at < came, at < left], [-470.0 * np.clip((came - at) / 150.0, 0.0, 1.0), 0.0], 1100.0 + 9.0 * (at - left))
+    rows = np.flatnonzero((at < came - silent_s) | (at >= came))
+    found = set(rows[told(at[rows], (east + errors(rng, at, 4.0))[rows], errors(rng, at, 4.0)[rows])].tolist())
+    assert (found >= set(np.flatnonzero((at >= came) & (at < left)).tolist())) == doubted
