@@ -154,7 +154,8 @@ class House:
                 return bool(self.ask("GET", "/healthz") is not None)
             return False
         name = "verify" if part == "verify" else f"ingest:{part}"
-        live = "coalesce((state ->> 'active')::bool, false) or coalesce((state ->> 'connected')::bool, false)"
+        # A verify that stands by has no heart that beats; an ingestor's beats also where the broker is away.
+        live = "name = 'verify' or coalesce((state ->> 'connected')::bool, false)"
         with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.database, connect_timeout=2) as connection:
             since = self.started_at[part]
             query = f"select {live} from programs where name = %s and beat_at > to_timestamp(%s) and started_at > to_timestamp(%s)"
