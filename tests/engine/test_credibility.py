@@ -38,16 +38,23 @@ def test_an_honest_track_has_no_flags(seed: int, every: float, sigma: float) -> 
 def test_frozen_is_a_long_run_of_repeats_by_the_slow_definition(steps: list[tuple[float, int]]) -> None:
     east = np.cumsum([step for step, _ in steps])
     at = np.cumsum([gap for _, gap in steps]).astype(float)
+
+    def run(i: int, most_m: float) -> tuple[int, int]:
+        first = last = i
+        while first and steps[first][0] <= most_m:
+            first -= 1
+        while last + 1 < len(at) and steps[last + 1][0] <= most_m:
+            last += 1
+        return first, last
+
     slow = np.zeros(len(at), dtype=bool)
     for i in range(len(at)):
-        first = last = i
-        while first and steps[first][0] <= POLICY.frozen_m:
-            first -= 1
-        while last + 1 < len(at) and steps[last + 1][0] <= POLICY.frozen_m:
-            last += 1
+        (first, last), (begin, end) = run(i, POLICY.frozen_m), run(i, 0.12)
         crept = east[last] - east[first] > 3.0 * POLICY.frozen_m
-        slow[i] = last - first + 1 >= POLICY.frozen_fixes and at[last] - at[first] >= POLICY.frozen_s and not crept
-    assert flagged(fixes(at, east, 0.0 * at), "frozen").tolist() == slow.tolist()
+        trembles = last - first + 1 >= POLICY.frozen_fixes and at[last] - at[first] >= POLICY.frozen_s
+        same = end > begin and at[end] - at[begin] >= 0.9 * POLICY.frozen_s
+        slow[i] = (trembles or same) and not crept
+    assert flagged(fixes(at, east, 0.0 * at, 8.0), "frozen").tolist() == slow.tolist()
 
 
 def test_a_position_that_trembles_by_centimetres_is_made_up_at_any_interval() -> None:
