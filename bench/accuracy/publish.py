@@ -121,7 +121,8 @@ Verified and not there, contradicted and there (10 min of the planned time), all
 
 How a spoofer makes positions up stands in `bench/accuracy/drift_cheats.py`. What a phone says cannot tell these: a phone that lies
 in the home while its owner is elsewhere, a colleague who carries it there, a position that walks in from where she really is and
-has a receiver's noise, or one that leaps behind a silence, or no further than a ride of that time goes, with radii that vary. A
+has a receiver's noise, or one that leaps behind a silence, or no further than a ride of that time goes, with radii that vary. At a
+fix every ten seconds dice are told by having no memory; at a fix a minute honest receivers have none either (*dice*). A
 track that is played again (*replay*) is the one that her phone told a week before; one that nobody ever sent us could not be told.
 Against those helps what is fixed at the home: a code, a beacon, a lock.
 
