@@ -253,9 +253,9 @@ def _log_likelihood(near: Track, grid: Floats, stayed: Habit, policy: Policy) ->
     beyond, anywhere, free2 = _before_the_turn(near, togo, dt)
     np.copyto(expected[_TURNED], anywhere, where=beyond)
     waits, stops = outside & (togo <= WAIT_S), ~outside & (togo >= -STOP_S)
-    np.copyto(expected[_WAITS], np.clip(here, 0.0, WAIT_M), where=waits)
+    np.copyto(expected[_WAITS], np.minimum(np.maximum(here, 0.0), WAIT_M), where=waits)
     np.copyto(spread2[_WAITS], error2, where=waits)
-    np.copyto(expected[_STOPS], np.clip(here, deep, 0.0), where=stops)
+    np.copyto(expected[_STOPS], np.minimum(np.maximum(here, deep), 0.0), where=stops)
     settled[_STOPS] = ~outside & ~stops
     np.copyto(spread2, stayed.scatter_m**2, where=settled)
 
@@ -342,7 +342,7 @@ def _displaced2(near: Track, stayed: Habit, echo: Floats, alone: Floats) -> Floa
 
 def _news(residual: Floats, echo: Floats) -> Floats:
     """What each residual tells that the one before it did not."""
-    news = np.empty(np.broadcast_shapes(residual.shape, echo.shape))
+    news = np.empty(residual.shape[:-1] + echo.shape[-1:])
     news[..., :1, :] = residual[..., :1, :]
     np.multiply(residual[..., :-1, :], echo[1:], out=news[..., 1:, :])
     np.subtract(residual[..., 1:, :], news[..., 1:, :], out=news[..., 1:, :])
