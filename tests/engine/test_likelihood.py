@@ -78,3 +78,12 @@ def test_a_house_smaller_than_the_error_can_still_be_believed() -> None:
 
 def test_a_missing_accuracy_is_the_policys_default() -> None:
     assert says(circle(0, 0, 60), 20.0, float("nan")) == says(circle(0, 0, 60), 20.0, POLICY.accuracy_default_m)
+
+
+@bounded
+@given(st.lists(st.sampled_from([1.0, 2.0, 3.0, 5.0, 8.0, float("nan")]), min_size=6, max_size=40))
+def test_what_a_phone_lately_named_is_the_middle_one_of_five(named: list[float]) -> None:
+    known = [float("inf") if radius != radius else radius for radius in named]
+    around = [*known[:1] * 2, *known, *known[-1:] * 2]
+    told = likelihood.lately(np.arange(len(named)) * 10.0, np.array(named))
+    assert told.tolist() == [sorted(around[n : n + 5])[2] for n in range(len(named))]
