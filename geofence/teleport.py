@@ -85,13 +85,20 @@ def teleported(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, poli
     """Which fixes of one phone, in the order of time and in metres about any place, are where nobody could have been."""
     error = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m) * (2.0 / RAYLEIGH_68)
     step, took, blur = np.hypot(np.diff(east), np.diff(north)), np.diff(at), error[:-1] + error[1:]
-    jumps = np.flatnonzero(step - blur > policy.teleport_mps * (took + 1.0))
-    nobody = np.zeros(len(at), dtype=bool)
-    faults, doubted = _impossible(jumps, at, east, north, error, policy) if len(jumps) else (nobody, nobody)
-    told = faults | doubted
-    if not (step - blur > LEAP_M).any():
+    wild = step - blur > policy.teleport_mps * (took + 1.0)
+    far_off = (step - blur > LEAP_M).any()
+    if not (wild.any() or far_off):
+        return np.zeros(len(at), dtype=bool)
+    stray = _strays(at, east, north, step, blur) if far_off else np.zeros(len(at), dtype=bool)
+    faults = _half_wild(stray, wild)
+    fit = np.flatnonzero(~faults)
+    told = faults.copy()
+    wrong, doubted = _impossible(at[fit], east[fit], north[fit], error[fit], policy)
+    faults[fit[wrong]] = True
+    told[fit[wrong | doubted]] = True
+    if not far_off:
         return told
-    own = np.flatnonzero(~_strays(at, east, north, step, blur))
+    own = np.flatnonzero(~stray)
     leapt = _leapt(at[own], east[own], north[own], error[own], told[own])
     told[own] |= leapt
     # Who is vague for a while is nowhere in it, and comes back from nowhere. What is only doubted was nevertheless sprung to.
@@ -143,10 +150,13 @@ def _leapt(at: Floats, east: Floats, north: Floats, error: Floats, faults: Bools
         """Whether one step is the other back again, and neither is one of many on a way."""
         apart = float(np.hypot(east[two + 1] - east[one], north[two + 1] - north[one]))
         longest = max(float(step[one]), float(step[two]))
-        around = np.concatenate((step[max(one - LEAP_STEPS, 0) : one], step[two + 1 : two + 1 + LEAP_STEPS]))
+        sides = (step[max(one - LEAP_STEPS, 0) : one], step[two + 1 : two + 1 + LEAP_STEPS])
+        around = np.concatenate(sides)
         alone = len(around) > 0 and min(float(step[one]), float(step[two])) >= 3.0 * float(np.median(around))
+        # Who rode up to the door, and is driven off again, was as fast before the one or after the other.
+        faster = [step[k] >= LEAP_HASTE * np.median(side) for k, side in zip((one, two), sides, strict=True) if len(side)]
         brief = max(float(took[one]), float(took[two])) <= SPRING_S
-        return brief and alone and apart <= max(TRAVEL_M, 0.3 * longest)
+        return brief and alone and all(faster) and apart <= max(TRAVEL_M, 0.3 * longest)
 
     for one, two in pairwise(far.tolist()):
         inside = slice(one + 1, two + 1)
@@ -271,9 +281,25 @@ def _between(edges: Ints, fixes: int) -> Iterator[Stretch]:
     yield from zip([0, *(edges + 1).tolist()], [*edges.tolist(), fixes - 1], strict=True)
 
 
-def _impossible(jumps: Ints, at: Floats, east: Floats, north: Floats, error: Floats, policy: Policy) -> tuple[Bools, Bools]:
+def _half_wild(stray: Bools, wild: Bools) -> Bools:
+    """Strays of which one step is impossible and the other, which took longer, is not. By the jump alone they would be the end of
+    what was before it, and all that is honest behind it would be cut off.
+    """
+    told = np.zeros(len(stray), dtype=bool)
+    edges = np.flatnonzero(np.diff(stray, prepend=False, append=False))
+    for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        into, out_of = first > 0 and wild[first - 1], end <= len(wild) and wild[end - 1]
+        told[first:end] = into != out_of
+    return told
+
+
+def _impossible(at: Floats, east: Floats, north: Floats, error: Floats, policy: Policy) -> tuple[Bools, Bools]:
     """Of the stretches between impossible steps, those that are faults, and those of which nobody knows which was true."""
     told = np.zeros(len(at), dtype=bool)
+    hops = np.hypot(np.diff(east), np.diff(north)) - error[:-1] - error[1:]
+    jumps = np.flatnonzero(hops > policy.teleport_mps * (np.diff(at) + 1.0))
+    if not len(jumps):
+        return told, told.copy()
     first, last = [0, *(jumps + 1).tolist()], [*jumps.tolist(), len(at) - 1]
     stretches: list[Stretch] = list(zip(first, last, strict=True))
 

@@ -157,3 +157,21 @@ def test_a_leap_in_a_silence_is_no_way(silent_s: float, doubted: bool) -> None:
     rows = np.flatnonzero((at < came - silent_s) | (at >= came))
     found = set(rows[told(at[rows], (east + errors(rng, at, 4.0))[rows], errors(rng, at, 4.0)[rows])].tolist())
     assert (found >= set(np.flatnonzero((at >= came) & (at < left)).tolist())) == doubted
+
+
+def test_a_stray_that_is_impossible_on_its_way_back_only_costs_itself() -> None:
+    """Off by 800 m in twenty seconds, as a car might, and back in ten, as nobody can."""
+    at, east, north = stay(300, 10.0)
+    at[150:] += 20.0
+    east[150] += 850.0
+    at[151:] -= 10.0
+    assert told(at, east, north) == [150]
+
+
+def test_who_is_driven_to_the_door_and_away_from_it_did_not_leap() -> None:
+    """Ten metres a second to the door, with a red light on the way; and an hour later from it to the next one, beside the same road."""
+    at = np.arange(0.0, 7200.0, 60.0)
+    rng = np.random.default_rng(1)
+    east = np.select([at < 1800.0, at < 5400.0], [-10.5 * (1800.0 - at), 0.0], -570.0)
+    east += np.where(at < 1640.0, 340.0, 0.0) + errors(rng, at, 2.0)
+    assert told(at, east, errors(rng, at, 2.0)) == []
