@@ -9,7 +9,7 @@ from geofence.credibility import SPOOF, names
 from geofence.outcome import Cause, Finding, Sentence, Tally, Verdict
 from geofence.plan import Scene
 from geofence.policy import Policy
-from geofence.verdict import CLEAR_SHARE, Reading, clear_shares
+from geofence.verdict import CAME_S, CLEAR_SHARE, Reading, clear_shares
 from geofence.witness import Witness
 
 _CAUSE_EN: dict[Cause, str] = {
@@ -87,8 +87,6 @@ _OFF_PLAN_EN, _OFF_PLAN_ZH = "; but for half of the planned time she was elsewhe
 
 FEW_MS = 30_000
 """Less than half a minute is not worth a figure, nor a cause."""
-BRIEF_S = 60.0
-"""Who was here for a minute was here."""
 
 
 def explain(
@@ -98,7 +96,7 @@ def explain(
     strong = sum(anchor.strong and anchor.llr > 0.0 for anchor in witness.anchors)
     service_en, service_zh = _service(scene, reading, verdict, tally)
     verdict_en, verdict_zh = _VERDICT_EN[verdict], _VERDICT_ZH[verdict]
-    if verdict == "contradicted" and reading.on_site.best >= BRIEF_S:
+    if verdict == "contradicted" and reading.on_site.best >= CAME_S:
         verdict_en, verdict_zh = (
             "Contradicted: we saw that she was here too briefly for the service",
             "与证据矛盾：在此处停留过短，不足以完成服务",

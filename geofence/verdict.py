@@ -32,6 +32,8 @@ CLEAR_SHARE = 0.5
 """Half of the plan: see the law above."""
 NEAR_M = 200.0
 """No position further from a home than this speaks for it, however vague."""
+CAME_S = 60.0
+"""Who was here for a minute came, and may have been here too briefly."""
 SPOOF_SHARE = 0.05
 """Share of flagged fixes from which a person should look: a lone outlier is an outlier."""
 
@@ -135,7 +137,7 @@ def find(scene: Scene, witness: Witness, reading: Reading, verdict: Verdict, pol
         found.append("short_service")
     if on_site.lower > planned_s and on_site.best > planned_s + policy.punctuality_s:
         found.append("over_service")
-    if verdict == "contradicted":
+    if verdict == "contradicted" and on_site.best < CAME_S:
         found.append("no_show")
     if over and on_site.best < policy.on_site_best_share * planned_s and _elsewhere(scene, witness, policy):
         found.append("wrong_site")

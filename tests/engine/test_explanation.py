@@ -26,6 +26,7 @@ def test_a_best_guess_of_nothing_is_no_figure_where_it_may_have_been_all() -> No
 def test_who_was_here_too_briefly_was_here() -> None:
     outcome = told(day(planned_s=3600.0, came=600.0, went=900.0))
     assert outcome.verdict == "contradicted"
+    assert "no_show" not in outcome.findings
     assert "here too briefly" in outcome.explanation.en
     assert "停留过短" in outcome.explanation.zh
     assert "did not happen here" in told(day(planned_s=3600.0, place=(3000.0, 0.0), went=3660.0)).explanation.en

@@ -169,7 +169,7 @@ def test_a_stray_that_is_impossible_on_its_way_back_only_costs_itself() -> None:
 
 
 def test_who_is_driven_to_the_door_and_away_from_it_did_not_leap() -> None:
-    """Ten metres a second to the door, with a red light on the way; and an hour later from it to the next one, beside the same road."""
+    """Ten metres a second to the door, with a red light on the way; an hour later from it to the next one, beside the same road."""
     at = np.arange(0.0, 7200.0, 60.0)
     rng = np.random.default_rng(1)
     east = np.select([at < 1800.0, at < 5400.0], [-10.5 * (1800.0 - at), 0.0], -570.0)
