@@ -244,7 +244,8 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Poli
         return 1.0, 1.0
     independent = float(np.minimum(1.0, since(at[inside]) / policy.stay_correlation_s).sum())
     east, north, ours_m = _middle(scene, witness, inside, weight)
-    error_m = (float((variances * weight).sum()) / whole / independent + policy.bias_m**2) ** 0.5
+    power = float((variances * weight).sum()) / whole
+    error_m = (power / independent + policy.bias_m**2) ** 0.5
     # What an app says of its position is what the phone's fixes say, and a button can be pressed next door.
     home = sum(anchor.llr for anchor in anchors if anchor.strong) + _doors(witness, stay, policy)
     support = likelihood.stay_llr(witness.fence, ours_m, error_m, policy.bias_m, policy)
@@ -252,12 +253,15 @@ def _sureness(scene: Scene, witness: Witness, stay: Run, core: Run, policy: Poli
     # The plan proves only as far as the position does: nothing seen is nothing proven, and a stay whose middle lies outside was
     # as well next door, where the plan would speak the same.
     outside = ours_m / error_m
-    proves = min(max(support, 0.0), 1.0) * min(max(1.0 - outside, 0.0), 1.0)
+    vague = 1.0 + power / policy.vague_sigma_m**2
+    proves = min(max(support, 0.0), 1.0) * min(max(1.0 - outside, 0.0), 1.0) / vague
     # The best guess takes its word further, but not for a place that the positions exclude: of three stays with a middle so far
     # outside, two were next door.
     guesses = min(max(BESIDE - outside, 0.0), 1.0)
     against = _against(scene, witness, core, (east, north, ours_m), error_m, home, policy)
-    return _odds_to_p(support + plan * proves + home, against), _odds_to_p(support + plan * guesses + home, against)
+    return _odds_to_p((support / vague if support > 0.0 else support) + plan * proves + home, against), _odds_to_p(
+        support + plan * guesses + home, against
+    )
 
 
 def _middle(scene: Scene, witness: Witness, inside: slice, weight: Floats) -> tuple[float, float, float]:

@@ -466,3 +466,16 @@ def test_who_waits_in_a_car_at_the_kerb_with_a_phone_that_is_finer_there_has_not
         assert outcome.arrived_at
         missed.append(outcome.arrived_at.best - START)
     assert abs(np.median(missed)) < 60.0
+
+
+def test_a_vague_phone_next_door_is_not_verified_however_many_fixes_average() -> None:
+    """A dozen metres outside a circle of thirty, by radii of a hundred that are honest: the plan cannot vouch for such positions."""
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        at = np.arange(-1800.0, 5400.0, 60.0)
+        inside = (at >= -60.0) & (at < 3660.0)
+        east = 42.0 + 1.4 * np.maximum(np.maximum(-60.0 - at, at - 3660.0), 0.0)
+        east += np.where(inside, errors(rng, at, 66.0, 150.0), errors(rng, at, 4.0))
+        north = np.where(inside, errors(rng, at, 66.0, 150.0), errors(rng, at, 4.0))
+        radius = np.where(inside, 100.0, 6.0) * np.exp(rng.normal(0.0, 0.2, len(at)))
+        assert told(fixes(at, east, north, radius), scene(circle(0, 0, 30), 3600.0)).verdict != "verified", seed
