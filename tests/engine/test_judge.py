@@ -469,7 +469,7 @@ def test_who_waits_in_a_car_at_the_kerb_with_a_phone_that_is_finer_there_has_not
 
 
 def test_a_vague_phone_next_door_is_not_verified_however_many_fixes_average() -> None:
-    """A dozen metres outside a circle of thirty, by radii of a hundred that are honest: the plan cannot vouch for such positions."""
+    """A dozen metres outside a circle of thirty, by honest radii of a hundred: the plan cannot vouch for such positions."""
     for seed in range(24):
         rng = np.random.default_rng(seed)
         at = np.arange(-1800.0, 5400.0, 60.0)
