@@ -5,7 +5,7 @@ Theory of operation
 Whether the worker was on site is a hidden state, on or away, that evidence reveals with errors of known size. In this order:
 
 1. `witness`: all evidence of the visit's window is put into one order, repeats are dropped, and each piece is weighed alone.
-   A fix has a signed distance d to the fence (negative inside; metres on a plane about the site) and an error σ per axis (`measure`):
+   A fix has a signed distance d to the fence (negative inside; metres on a plane about the site), an error σ per axis (`measure`):
        σ² = floor² + (inflation · accuracy / 1.515)²      a radius that holds 68 % of a 2-D error is 1.515 σ (Rayleigh)
    and says, as the log of how much likelier it is if she is on site than if she is away (`likelihood`, with the reasons):
        llr = logit(share of the error over the fence) + log(1 + 2π(max(d, 0)² + σ²) / (κ · area))
