@@ -64,7 +64,7 @@ WHOLE_CHANCE = 0.3
 MEMORY_FIXES, MEMORY_BLOCK, MEMORY_STEP_S = 60, 30, 20.0
 """Of so many fixes, so close together, is asked whether their errors last; elsewhere in portions, between which she may move."""
 MEMORY_LEAST, MEMORY_USUAL = 0.25, 0.5
-"""Of an error the next one keeps .7 to .95 at a fix every ten seconds [bench/accuracy; GeoLife], and nothing of dice. A phone that
+"""Of an error the next one keeps .7 to .95 at a fix every ten seconds [bench/accuracy], and nothing of dice. A phone that
 forgets everywhere is simulated, or filters nothing: that is no reproach to one stay."""
 SILENCE = 4.0
 """Who says nothing for so many of its intervals is silent."""

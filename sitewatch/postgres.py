@@ -36,6 +36,8 @@ USER = "sitewatch"
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 LOCAL_TIMESCALEDB = "/opt/timescaledb"
+_named: set[int] = set()
+"""The ports that this process was told of."""
 
 
 class UnavailableError(Exception):
@@ -218,12 +220,15 @@ def unprivileged_account() -> str:
 def free_port() -> int:
     """A port on loopback that is free now, below those that systems give to outgoing connections.
 
-    One of those could be taken by any connection in the moment in which a killed server is started again.
+    One of those could be taken by any connection in the moment in which a killed server is started again. No port is named twice:
+    the part that it was named for may not have bound it yet.
     """
     for port in random.sample(range(20_000, 32_000), 200):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+        if port not in _named:
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                _named.add(port)
+                return port
     raise UnavailableError("no port between 20000 and 32000 is free on 127.0.0.1")
 
 

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL starts where it must, says no to strangers, and recovers from what a crash leaves."""
 
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -123,3 +124,11 @@ def _lives(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def test_no_port_is_named_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part that it was named for may not have bound it yet."""
+    monkeypatch.setattr(random, "sample", lambda *_: [31_997, 31_998])
+    assert {postgres.free_port(), postgres.free_port()} == {31_997, 31_998}
+    with pytest.raises(postgres.UnavailableError, match="no port"):
+        postgres.free_port()
