@@ -36,10 +36,15 @@ EDGE_S = 0.001
 AT_DOOR_S = 120.0
 GONE, STIRS_MIN = 0.05, 2
 """A home that stirs so often while she is believed to be away has somebody else in it, whose stirring shows nothing of her."""
+LIVE_S = 60.0
+"""A report received this soon after its time shows that its phone was connected."""
+LAST_WORD_S = 10.0
+"""A fix that was being made when a phone said that it goes was made so soon after."""
 RESUMED_S = 120.0
 """Who goes on this soon after it went, did not go."""
 WILL_S = 600.0
-"""A broker tells a will within one and a half keep-alives, and few are longer than five minutes."""
+"""A broker tells a will within one and a half keep-alives, and few are longer than five minutes. What comes later did not come at
+once."""
 FOREVER: Stretch = (-(2**53), 2**53)
 
 
@@ -138,7 +143,7 @@ def _causes(
         ("ingest_outage", union((ms(start), ms(end)) for start, end in outages)),
         ("no_device", [FOREVER] if never else []),
         ("permission_off", _of_all([_while(_permission_off, of) for _, of in phones])),
-        ("phone_offline", _of_all([_offline(of, fix_at) for fix_at, of in phones])),
+        ("phone_offline", _of_all([_offline(of, *made) for made, of in phones])),
         ("power_save", _of_all([_while(_power_save, of) for _, of in phones])),
         ("poor_accuracy", covered(fixes.at[vague], witness.horizon[vague])),
         ("suspect", covered(fixes.at[doubted], witness.horizon[doubted])),
@@ -147,8 +152,8 @@ def _causes(
     ]
 
 
-def _phones(scene: Scene, witness: Witness) -> list[tuple[Floats, list[Status]]]:
-    """Of each phone that was ever heard: the times of its fixes, and its statuses."""
+def _phones(scene: Scene, witness: Witness) -> list[tuple[tuple[Floats, Floats], list[Status]]]:
+    """Of each phone that was ever heard: the times of its fixes and of their receipt, and its statuses."""
     fixes = witness.fixes
     homes = {device.source for device in scene.devices}
     names = set(fixes.sources) | {status.source for status in witness.observed.statuses if status.source not in homes}
@@ -157,7 +162,7 @@ def _phones(scene: Scene, witness: Witness) -> list[tuple[Floats, list[Status]]]
         own = fixes.source == fixes.sources.index(name) if name in fixes.sources else np.zeros(len(fixes.at), dtype=bool)
         statuses = [status for status in witness.observed.statuses if status.source == name]
         if own.any() or statuses:
-            out.append((fixes.at[own], statuses))
+            out.append(((fixes.at[own], fixes.received_at[own]), statuses))
     return out
 
 
@@ -195,26 +200,33 @@ def _while(says: Callable[[Status], bool | None], statuses: list[Status]) -> Str
     return union(out)
 
 
-def _offline(statuses: list[Status], fix_at: Floats) -> Stretches:
-    """Where a phone was not connected: from where it said so to its next sign of life, whatever reached us when.
+def _offline(statuses: list[Status], fix_at: Floats, received_at: Floats) -> Stretches:
+    """Where a phone was not connected: from where it said so to its next sign of life.
 
-    But a last will carries the time of the connection that it ends, and came soon after the last sign of life of that connection,
-    or tells nothing. It is known by an online of the same time, or by fixes that go on right after it.
+    A last will carries the time of the connection that it ends, and came soon after the last sign of life of that connection, or
+    tells nothing. It is known by an online of the same time, or by fixes that go on right after it.
+
+    Where the word came at once, so did what the phone said when it was back, and what came late was kept while it was gone. Of a
+    past day that is sent at once, in any order, no receipt tells anything: there the next sign is the next by its own time.
     """
     online = [status.at for status in statuses if status.state == "online"]
     signs = np.sort(np.concatenate((fix_at, online)))
+    alive = np.sort(np.concatenate((np.where(received_at - fix_at <= LIVE_S, fix_at, received_at), online)))
     out: Stretches = []
     for status in statuses:
         if status.state != "offline":
             continue
-        since, next_ = status.at, int(np.searchsorted(signs, status.at, side="right"))
+        since, gone = status.at, status.at + LAST_WORD_S
+        next_, heard = (int(n) for n in np.searchsorted(signs, (gone, status.received_at), side="right"))
         went_on = next_ < len(signs) and signs[next_] - since <= RESUMED_S
-        heard = int(np.searchsorted(signs, status.received_at, side="right"))
         # Of a time before the first sign that we were given, nobody here knows whether there were others.
         if heard > next_ and (went_on or since in online or next_ == 0):
             if status.received_at - signs[heard - 1] <= WILL_S:
-                since, next_ = float(signs[heard - 1]), heard
+                since, gone = float(signs[heard - 1]), status.received_at
             elif went_on:
                 continue
-        out.append((ms(since), ms(float(signs[next_])) if next_ < len(signs) else FOREVER[1]))
+        at_once = status.received_at - since <= WILL_S
+        back = alive if at_once else signs
+        next_ = int(np.searchsorted(back, gone, side="right"))
+        out.append((ms(since), ms(float(back[next_])) if next_ < len(back) else FOREVER[1]))
     return union(out)
