@@ -14,7 +14,7 @@ nor contradict a visit alone. All reasons that apply are collected, as bits of o
 | jitter_free | moves with its neighbours on a line and at a speed without any noise, for many fixes and minutes |
 | datum | fits a site of her plan only when read in another map datum, by a phone that was there and nowhere else (`datum`) |
 | two_phones | is contradicted by another phone of hers at about the same time; she carries at most one of them |
-| replayed | was sent before, in a row of others, for an earlier visit to the same site (`replayed`) |
+| replayed | is known, in a row of others, from an earlier visit to the same site (`replayed`) |
 
 A clock that is behind looks like a slow network, but for this: a network that is behind catches up, and a clock does not. So a
 phone whose freshest reports keep the same delay for `CLOCK_STEADY_S` of our own time, far beyond its reporting interval, has a
@@ -98,11 +98,11 @@ def names(mask: int) -> tuple[str, ...]:
     return tuple(name for bit, name in enumerate(NAMES) if mask >> bit & 1)
 
 
-def masks(fixes: Fixes, policy: Policy, plan: Sequence[Expected] = (), earlier: Sketches = NO_SKETCHES) -> Ints:
-    """The flags of each fix as bits. Without a plan nothing is held against it: no `datum`, and no `two_phones`; and without
-    earlier visits to the first site of the plan, no `replayed`.
+def masks(fixes: Fixes, policy: Policy, plan: Sequence[Expected] = ()) -> Ints:
+    """The flags of each fix as bits. Without a plan nothing is held against it: no `datum`, and no `two_phones`; nor is it
+    compared with earlier visits.
     """
-    return masks_all([fixes], [plan], [earlier], policy)[0]
+    return masks_all([fixes], [plan], [NO_SKETCHES], policy)[0]
 
 
 def masks_all(
@@ -128,7 +128,7 @@ def masks_all(
         if len(earlier[n].prints):
             for source in range(len(fixes.sources)):
                 rows = _own(fixes, source)
-                masks[n][rows[replayed(fixes, rows, plans[n][0].site, earlier[n], policy)]] |= REPLAYED
+                masks[n][rows[replayed(fixes, rows, plans[n][0].site, earlier[n])]] |= REPLAYED
         for source, place in _shifted(fixes, plans[n]):
             _flag_datum(masks[n], fixes, _own(fixes, source), place, plans[n], policy)
         if plans[n] and len(fixes.sources) > 1:

@@ -130,8 +130,8 @@ def explain(
         en.append("; the positions fit the site only if read in another map datum")
         zh.append("；定位坐标与地点的坐标系似乎不一致")
     if tally.flags.get("replayed"):
-        en.append("; the same positions were sent before, for an earlier visit")
-        zh.append("；同样的定位轨迹此前已为另一次服务上报过")
+        en.append("; the same positions are known from an earlier visit")
+        zh.append("；与此前一次服务的定位轨迹完全相同")
     remarks = [finding for finding in findings if finding in _REMARK_EN]
     if {"late_arrival", "early_departure"} & set(remarks):
         remarks = [finding for finding in remarks if finding != "short_service"]

@@ -50,8 +50,8 @@ def sigma(accuracy_m: Floats, floor_m: Floats, policy: Policy) -> Floats:
 
 
 def lately(at: Floats, named: Floats) -> Floats:
-    """What a phone mostly named around each fix, radii or errors, nothing being more than any: one by itself is noise. Fixes that
-    are minutes apart stand for themselves.
+    """What a phone mostly named around each fix, radii or errors, nothing being more than any: one by itself is noise. In a track
+    whose fixes are mostly minutes apart they stand for themselves.
     """
     if len(at) <= LATELY or at[-1] - at[0] > LATELY_S * (len(at) - 1):
         return named

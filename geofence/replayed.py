@@ -27,12 +27,15 @@ from numpy.typing import NDArray
 from geofence.evidence import Bools, Fixes, Floats, Ints, Sketch, Sketches
 from geofence.plan import Site
 from geofence.plane import fence_of, plane_of
-from geofence.policy import Policy
 
 Prints = NDArray[np.int32]
 
+MADE = 1
+"""Which positions are kept, and how, as a number: another rule is another number, and what was kept by it is made anew."""
 KEPT_MAX = 64
 """Of a visit: a quarter of it played again, with every fourth fix, still has as many as `ALIKE_MIN`."""
+MEASURED_M = 150.0
+"""A vaguer position is a tower's."""
 ABOUT_M = 100.0
 """Positions further from the site's box prove nothing about the visit. On the way, a phone that rounds names each place once, and
 whoever goes to work by the clock comes by each at its time."""
@@ -57,17 +60,17 @@ _MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(
 """Odd numbers without a pattern (of splitmix64, xxhash64, murmur3)."""
 
 
-def sketch(fixes: Fixes, site: Site, policy: Policy) -> Sketch:
+def sketch(fixes: Fixes, site: Site) -> Sketch:
     """The sketch of the fixes of a visit's window, in the order of time."""
-    rows = np.flatnonzero(_measured_there(fixes, site, policy))
+    rows = np.flatnonzero(_measured_there(fixes, site))
     prints, first = np.unique(_prints(fixes.lon[rows], fixes.lat[rows]), return_index=True)
     return Sketch(prints[:KEPT_MAX], fixes.at[rows[first[:KEPT_MAX]]])
 
 
-def replayed(fixes: Fixes, own: Ints, site: Site, earlier: Sketches, policy: Policy) -> Bools:
+def replayed(fixes: Fixes, own: Ints, site: Site, earlier: Sketches) -> Bools:
     """Which of the fixes `own` of one phone, in the order of time, repeat one of the earlier visits to a site."""
     told = np.zeros(len(own), dtype=bool)
-    rows = own[_measured_there(fixes, site, policy)[own]]
+    rows = own[_measured_there(fixes, site)[own]]
     if len(rows) < ALIKE_MIN:
         return told
     prints = _prints(fixes.lon[rows], fixes.lat[rows])
@@ -87,13 +90,13 @@ def replayed(fixes: Fixes, own: Ints, site: Site, earlier: Sketches, policy: Pol
     return told
 
 
-def _measured_there(fixes: Fixes, site: Site, policy: Policy) -> Bools:
+def _measured_there(fixes: Fixes, site: Site) -> Bools:
     """The fixes about a site that a receiver made: a ping repeats by design, and so does the position of a cell's tower."""
     plane = plane_of(site)
     west, south, east, north = fence_of(site, plane).box
     x, y = plane.east_north(fixes.lon, fixes.lat)
     there = (x >= west - ABOUT_M) & (x <= east + ABOUT_M) & (y >= south - ABOUT_M) & (y <= north + ABOUT_M)
-    measured: Bools = there & ~fixes.ping & ~(fixes.accuracy_m > policy.accuracy_max_m)
+    measured: Bools = there & ~fixes.ping & ~(fixes.accuracy_m > MEASURED_M)
     return measured
 
 

@@ -75,7 +75,7 @@ def visits(
     nowhere: dict[str, dict[Place, tuple[str, ...]]] = {visit: {} for visit in gone}
     haunts.write(connection, {**nowhere, **{case.scene.visit.id: case.haunts for case in cases}})
     repeats = keep(connection, [(case.scene, case.observed.fixes, case.policy) for case in cases], gone, now)
-    touched.later(connection, repeats, now, touched.EARLIER_TRACK)
+    touched.repeating(connection, repeats, now)
     removed = [*derived.remove(connection, gone), *gone]
     dropped = alerts.remove(connection, gone) if gone else []
     told = frozenset([*(item.visit.id for item in changed), *removed])
@@ -84,9 +84,7 @@ def visits(
 
 def keep(connection: Connection, tracks: Sequence[tuple[Scene, Fixes, Policy]], gone: Collection[str], now: float) -> set[str]:
     """Keeps the sketches of visits whose window has closed, and of no others; returns the later visits that this touches."""
-    over = {
-        scene.visit: sketch(fixes, scene.site, policy) for scene, fixes, policy in tracks if now >= window(scene.visit, policy)[1]
-    }
+    over = {scene.visit: sketch(fixes, scene.site) for scene, fixes, policy in tracks if now >= window(scene.visit, policy)[1]}
     still_open = [scene.visit.id for scene, _, _ in tracks if scene.visit not in over]
     return sketches.write(connection, over, [*gone, *still_open])
 

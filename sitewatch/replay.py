@@ -10,8 +10,9 @@ Rules kept here:
   was keeps its revision.
 - It may run beside verify; they take turns. A replay that is killed, at any point, leaves every visit either as it was or made
   anew, and those that it did not reach in verify's queue; or it is simply started again.
-- The processes of a replay share the turn, and no visit: what one writes, none of the others does. Only what they tell the live
-  stream goes through a gate, since its readers take the order of its rows for the order of the commits.
+- The processes of a replay share the turn, and no visit: what one derives, none of the others does. Only what they tell the live
+  stream goes through a gate, since its readers take the order of its rows for the order of the commits; and where two put the same
+  visit into verify's queue, one is done once more.
 """
 
 import contextlib
@@ -113,7 +114,7 @@ def rebuild(
     workers = stops.everybody(connection) if scope.everything else [scope.worker] if scope.worker is not None else []
     others = [_in_parts("stays", _chunked(workers), len(workers), partial(_stays_anew, now=now), hands, report)]
     unknown = rebuilding.without_sketch(connection, scope, now)
-    _in_parts("tracks", _chunked(unknown), len(unknown), partial(_keep_tracks, now=now), hands, report)
+    _in_parts("tracks", _chunks(iter(unknown)), len(unknown), partial(_keep_tracks, now=now), hands, report)
     with contextlib.closing(rebuilding.planned(connection, scope)) as planned:
         visits = _in_parts("visits", _chunks(planned), total, partial(_judge_anew, now=now), hands, report)
     if scope.everything:
@@ -187,7 +188,7 @@ def _kept(connection: Connection, rules: Policies, now: float, visits: Sequence[
     tracks = windows.read_tracks(connection, visits, rules)
     kept = [(stage.scene, fixes, stage.policy) for stage, fixes in tracks]
     gone = set(visits) - {stage.scene.visit.id for stage, _ in tracks}
-    touched.later(connection, judging.keep(connection, kept, gone, now), now, touched.EARLIER_TRACK)
+    touched.repeating(connection, judging.keep(connection, kept, gone, now), now)
     return _Each(Changed())
 
 

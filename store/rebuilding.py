@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from psycopg import Connection
 
+from geofence.replayed import MADE
 from store import derived
 from store.derived import Stored
 
@@ -58,9 +59,10 @@ def planned(connection: Connection, scope: Scope) -> Generator[Planned, None, No
             yield Planned(*row)
 
 
-def without_sketch(connection: Connection, scope: Scope, now: float) -> list[str]:
-    """The visits of the scope that are over and of which no sketch is kept, in the order of time."""
-    return [visit for (visit,) in connection.execute(WITHOUT_SKETCH, {**_values(scope), "now": now})]
+def without_sketch(connection: Connection, scope: Scope, now: float) -> list[Planned]:
+    """The visits of the scope that are over and of which no sketch is kept, or one by another rule, in the order of time."""
+    values = {**_values(scope), "now": now, "made": MADE}
+    return [Planned(*row) for row in connection.execute(WITHOUT_SKETCH, values)]
 
 
 def forget(connection: Connection, visits: Sequence[str]) -> dict[str, Stored]:
@@ -107,8 +109,10 @@ order by date_bin('1 day', starts_at, '2000-01-01 00:00:00+00'), worker, starts_
 """
 
 WITHOUT_SKETCH: LiteralString = f"""
-select id from visits
-where {_IN_SCOPE} and ends_at < to_timestamp(%(now)s) and not exists (select from sketches where sketches.visit = visits.id)
+select id, extract(epoch from ends_at - starts_at)::float8
+from visits
+where {_IN_SCOPE} and ends_at < to_timestamp(%(now)s)
+    and not exists (select from sketches where sketches.visit = visits.id and sketches.made = %(made)s)
 order by starts_at, id
 """
 

@@ -99,10 +99,18 @@ def done_again(connection: Connection, visits: Collection[str]) -> None:
     connection.execute("delete from due where visit = any(%s) and why = 'replay'", [list(visits)])
 
 
-def later(connection: Connection, visits: Collection[str], at: float, why: str = LATE_EVIDENCE) -> None:
+def later(connection: Connection, visits: Collection[str], at: float) -> None:
     """Puts visits back into the queue for another time. What waits there already keeps its reason, and waits no longer."""
     if visits:
-        connection.execute(QUEUE_LATER, {"visits": list(visits), "now": at, "why": why})
+        connection.execute(QUEUE_LATER, {"visits": list(visits), "now": at, "why": LATE_EVIDENCE})
+
+
+def repeating(connection: Connection, visits: Collection[str], now: float) -> None:
+    """Queues visits that may repeat the track of an earlier one. Those that a replay has still to judge, it judges by what is known
+    then.
+    """
+    if visits:
+        connection.execute(QUEUE_REPEATING, {"visits": list(visits), "now": now, "why": EARLIER_TRACK})
 
 
 def set_aside(connection: Connection, visits: Collection[str], until: float) -> None:
@@ -319,6 +327,11 @@ insert into due (visit, at, why) select visit, to_timestamp(%(now)s), %(why)s fr
 QUEUE_LATER: LiteralString = f"""
 insert into due (visit, at, why) select visit, to_timestamp(%(now)s), %(why)s from unnest(%(visits)s::text[]) as found (visit)
 {_WAITS_NO_LONGER}
+"""
+
+QUEUE_REPEATING: LiteralString = """
+insert into due (visit, at, why) select visit, to_timestamp(%(now)s), %(why)s from unnest(%(visits)s::text[]) as found (visit)
+on conflict (visit) do update set at = least(due.at, excluded.at) where due.why <> 'replay'
 """
 
 QUEUE_WORKERS: LiteralString = f"""

@@ -17,7 +17,6 @@ from bench.accuracy.drift_homes import Building
 from bench.accuracy.drift_ways import Way
 from geofence.evidence import Bools, Fixes, Floats, Sketches
 from geofence.plan import Site
-from geofence.policy import Policy
 from geofence.replayed import sketch
 
 
@@ -57,7 +56,7 @@ Wander = Callable[[Floats], Floats]
 def original(fixes: Fixes, made: Bools, site: Site) -> Sketches:
     """What is kept of the visit of a week before that is played again."""
     columns = {name: getattr(fixes, name)[made] for name in ("lon", "lat", "accuracy_m", "ping")}
-    kept = sketch(replace(fixes, at=fixes.at[made] - WEEK_S, **columns), site, Policy())
+    kept = sketch(replace(fixes, at=fixes.at[made] - WEEK_S, **columns), site)
     return Sketches(kept.prints, kept.at, np.array([len(kept.prints)]))
 
 

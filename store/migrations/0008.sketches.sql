@@ -7,6 +7,8 @@ create table sketches (
     starts_at  timestamptz not null,
     -- What is kept of each position, one after the other: its print (int4) and when it was there (float8, seconds since 1970), the
     -- lowest byte first. Only the engine reads it.
-    positions  bytea not null
+    positions  bytea not null,
+    -- The number of the rule by which they were chosen.
+    made       smallint not null
 );
 create index sketches_site on sketches (site, starts_at);

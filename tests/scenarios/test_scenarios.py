@@ -62,7 +62,7 @@ def judged(folder: Path) -> Outcome:
         kind: tuple(msgspec.convert({**usual, "identity": k, **row}, form) for k, row in enumerate(told[kind]))
         for kind, form in (("checks", Check), ("events", DeviceEvent), ("statuses", Status))
     }
-    earlier = together(*(sketch(columns(rows), scene.site, Policy()) for rows in told.get("earlier", [])))
+    earlier = together(*(sketch(columns(rows), scene.site) for rows in told.get("earlier", [])))
     outages = [(start, end) for start, end in told["outages"]]
     return judge(scene, Observed(fixes=columns(told["fixes"]), earlier=earlier, **evidence), Policy(), told["now"], outages)
 

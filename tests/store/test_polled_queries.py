@@ -60,7 +60,7 @@ SPANS = {
     "across": [0.001],
     "up": [0.001],
     "starts_at": [1.79e9, 1.79e9],
-    "since_s": 3_024_000.0,
+    "made": 1,
     "positions": [b"", b""],
     "without": ["v-3"],
 }
@@ -110,7 +110,8 @@ QUERIES = {
     "stays at another time": windows.ELSEWHEN,
     "earlier sketches": sketches.EARLIER,
     "different sketches": sketches.DIFFERENT,
-    "sketches touched": sketches.LATER,
+    "stored sketches": sketches.STORED.replace("%s", "%(visits)s"),
+    "later sketches": sketches.LATER,
 }
 
 
@@ -164,7 +165,7 @@ insert into presence select id, starts_at, ends_at, worker, site, 'on' from visi
 insert into coverage (visit, worker, site, service, starts_at, monitored_s, expected_s, share)
     select id, worker, site, service, starts_at, 0, 0, 0 from visits;
 insert into haunts select id, point(100, 30), '{}' from visits;
-insert into sketches select id, site, starts_at, '' from visits;
+insert into sketches select id, site, starts_at, '', 1 from visits;
 insert into alerts (id, kind, severity, at, visit, detail)
     select 'late:' || id, 'late', 'info', starts_at, case when n % 2 = 0 then id end, jsonb_build_object('source', 'd-' || n)
     from (select *, row_number() over () as n from visits) as numbered;

@@ -9,7 +9,7 @@ from geofence.evidence import Evidence
 from sitewatch.replay import digest, rebuild
 from store.rebuilding import Scope
 from tests.verify.test_replay import contents
-from tests.verify.world import NINE, TEN, World, served
+from tests.verify.world import NINE, TEN, World, served, stay
 
 FIVE = 8 * 3600.0
 """As much later her second visit begins."""
@@ -41,7 +41,7 @@ def test_who_sends_her_morning_again_in_the_evening_is_not_verified(planned: Wor
     assert planned.verdict("morning") == "verified"
     assert evening.verdict == "unknown"
     assert "spoof_suspected" in evening.findings
-    assert "sent before" in evening.explanation.en
+    assert "known from an earlier visit" in evening.explanation.en
     live = contents(planned)
     rebuild(planned.verifier, OVER)
     assert contents(planned) == live
@@ -94,6 +94,33 @@ def test_a_visit_that_moves_or_goes_takes_its_track_along(planned: World) -> Non
     planned.verify(OVER)
     assert planned.verdict("evening") == "verified"
     assert planned.rows("select visit from sketches") == [("evening",)]
+
+
+def test_a_copy_among_many_more_positions_is_found_whichever_came_first(world: World) -> None:
+    """Its sketch is full of others."""
+    world.worker("anna"), world.worker("bert"), world.site(0)
+    world.visit("morning", "anna", "s0")
+    world.visit("evening", "bert", "s0", NINE + FIVE, TEN + FIVE + 4 * 3600)
+    morning = served("anna", 0)
+    evening = [*played(morning, "bert"), *stay("bert", 0, TEN + FIVE + 1800, TEN + FIVE + 4 * 3600, every_s=1.0)]
+    world.send(evening)
+    world.verify(OVER)
+    world.send(morning)
+    world.verify(OVER + 3600)
+    assert world.outcome("evening").evidence.flags.get("replayed", 0) > 50
+    live = contents(world)
+    rebuild(world.verifier, OVER + 3600)
+    assert contents(world) == live
+
+
+def test_a_first_replay_keeps_all_tracks_before_it_judges_and_leaves_nothing_to_verify(planned: World) -> None:
+    planned.send([*served("anna", 0), *served("anna", 0, NINE + FIVE, TEN + FIVE)])
+    planned.visit("noon", "anna", "s0", TEN + 600, TEN + 4200)
+    planned.verify(OVER)
+    planned.connection.execute("update sketches set made = 0")
+    rebuild(planned.verifier, OVER)
+    assert planned.rows("select distinct made from sketches") == [(1,)]
+    assert planned.rows("select visit, why from due") == []
 
 
 def test_a_replay_of_a_part_leaves_the_rest_to_verify(planned: World) -> None:
