@@ -45,17 +45,13 @@ CALM_S, STIRRING_MAX = 600.0, 2.0
 
 
 class Posterior(Struct, frozen=True, eq=False):
-    """P(on site) over the window, and how sure each stay is to have been here."""
+    """P(on site) over the window."""
 
     curve: Curve
     likely: Curve
     """P(on site) given that the stays which are likelier than not to have been here were here: their ends, and the best seconds,
     are read off this one.
     """
-    stays: tuple[Run, ...]
-    """Where the chain alone believes in on site."""
-    sureness: tuple[float, ...]
-    """Of each stay, as far as the evidence proves it."""
 
 
 class Prepared(Struct, frozen=True, eq=False):
@@ -96,12 +92,7 @@ def believe(scene: Scene, witness: Witness, prepared: Prepared, told: Floats, ow
     if not witness.credible.all():
         doubtful = _doubtful(curve.at, witness, policy)
         on, likely = (np.where(doubtful, np.minimum(p, DOUBTFUL), p) for p in (on, likely))
-    return Posterior(
-        curve=Curve(curve.at, on),
-        likely=Curve(curve.at, likely),
-        stays=tuple(stays),
-        sureness=tuple(proven for proven, _ in sureness),
-    )
+    return Posterior(curve=Curve(curve.at, on), likely=Curve(curve.at, likely))
 
 
 def observations(visit: Visit, witness: Witness, policy: Policy) -> tuple[presence.Observations, Ints]:

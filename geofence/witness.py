@@ -100,13 +100,8 @@ class Witness(Struct, frozen=True, eq=False):
     """Those in which none did, each once."""
 
 
-def hear(scene: Scene, observed: Observed, window: Run, policy: Policy) -> Witness:
-    """Weigh all the evidence in a window, taken alone."""
-    return hear_all([(scene, observed, window)], policy)[0]
-
-
 def hear_all(asked: Sequence[tuple[Scene, Observed, Run]], policy: Policy) -> list[Witness]:
-    """The same for many visits, each as if it were alone."""
+    """Weigh all the evidence in the windows of many visits, each visit as if it were alone."""
     scenes = [scene for scene, _, _ in asked]
     heard = [canonical(observed, window) for _, observed, window in asked]
     planes = [plane_of(scene.site) for scene in scenes]

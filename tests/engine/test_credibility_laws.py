@@ -14,7 +14,7 @@ from geofence.evidence import Fixes, Observed
 from geofence.outcome import Outcome
 from geofence.plan import Scene
 from geofence.policy import Policy
-from geofence.witness import hear
+from geofence.witness import hear_all
 from tests.engine.worlds import LAT, LON, START, bounded, circle, day, days, scene, take
 
 POLICY = Policy()
@@ -49,7 +49,7 @@ def test_a_verified_visit_is_not_verified_by_its_flagged_evidence(made: tuple[Sc
     where, of = made
     if settled(of, where).verdict == "verified":
         window = (START - 6000.0, START + 10_000.0)
-        flagged = hear(where, Observed(fixes=of), window, POLICY).mask != 0
+        flagged = hear_all([(where, Observed(fixes=of), window)], POLICY)[0].mask != 0
         assert settled(take(of, flagged), where).verdict != "verified"
 
 

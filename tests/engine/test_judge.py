@@ -311,7 +311,7 @@ def reading(on_site_s: float) -> verdict.Reading:
 @pytest.mark.parametrize("away_m", [0.0, 5000.0])
 def test_no_verdict_stands_against_what_most_reports_say_each_alone(away_m: float) -> None:
     """The law of lost evidence rests on this, whatever the rest of the engine made of the reports."""
-    heard = witness.hear(HOME, seen(day(place=(away_m, 0.0))), engine.window(HOME.visit, POLICY), POLICY)
+    heard = witness.hear_all([(HOME, seen(day(place=(away_m, 0.0))), engine.window(HOME.visit, POLICY))], POLICY)[0]
     given = {on_site_s: verdict.decide(HOME, heard, reading(on_site_s), POLICY, START + 9e4) for on_site_s in (0.0, 7200.0)}
     assert given == ({0.0: "unknown", 7200.0: "verified"} if away_m == 0.0 else {0.0: "contradicted", 7200.0: "partial"})
 
@@ -319,7 +319,7 @@ def test_no_verdict_stands_against_what_most_reports_say_each_alone(away_m: floa
 def test_half_of_the_reports_for_and_half_against_decide_nothing() -> None:
     here, there = day(every_s=20.0), day(2, every_s=20.0, place=(5000.0, 0.0))
     mixed = replace(here, lon=np.where(np.arange(len(here.at)) // 30 % 2, here.lon, there.lon))
-    heard = witness.hear(HOME, seen(mixed), engine.window(HOME.visit, POLICY), POLICY)
+    heard = witness.hear_all([(HOME, seen(mixed), engine.window(HOME.visit, POLICY))], POLICY)[0]
     assert verdict.decide(HOME, heard, reading(7200.0), POLICY, START + 9e4) == "partial"
     assert verdict.decide(HOME, heard, reading(0.0), POLICY, START + 9e4) == "unknown"
 

@@ -12,7 +12,7 @@ from geofence.plan import Site, Visit
 from geofence.plane import fence_of, plane_of
 from geofence.policy import Policy
 from geofence.teleport import far, teleported
-from geofence.witness import Witness, hear, hear_all
+from geofence.witness import Witness, hear_all
 from tests.engine.worlds import START, bounded, circle, fixes, lonlat, scene, seen, square
 
 POLICY = Policy()
@@ -104,7 +104,7 @@ def test_a_fix_is_weighed_alike_in_any_company_to_the_last_bit(seeds: list[int])
         for seed in seeds
     ]
     together = [columns(witness) for witness in hear_all(asked, POLICY)]
-    assert together == [columns(hear(*one, POLICY)) for one in asked]
+    assert together == [columns(hear_all([one], POLICY)[0]) for one in asked]
 
 
 @bounded
