@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from geofence import Asked, engine, judge, judge_all
 from geofence.chain import Chain, smoothed
 from geofence.evidence import Floats
 from geofence.plan import Visit
 from geofence.policy import Policy
-from tests.engine.worlds import START, bounded, circle, day, nothing, scene, seen, square
+from geofence.replayed import sketch
+from tests.engine.worlds import START, bounded, circle, day, nothing, scene, seen, square, together
 
 POLICY, SLOW = Policy(), Policy(service="slow", correlation_s=60.0, sigma_inflation=2.0, early_s=600.0)
 NEXT_DOOR = Visit(id="v-2", worker="w-1", site="s-2", service="default", starts_at=START + 5400.0, ends_at=START + 7200.0)
@@ -26,7 +28,9 @@ def made(seed: int) -> Chain:
 
 
 def asked(seed: int) -> Asked:
-    """A visit of some kind: at one home or beside another, with few reports or many, over or running or not begun."""
+    """A visit of some kind: at one home or beside another, with few reports or many, over or running or not begun, and one or the
+    other a track of yesterday.
+    """
     rng = np.random.default_rng(seed)
     other = {"neighbours": (circle(60, 0, 25, "s-2"),), "others": (NEXT_DOOR,)} if rng.random() < 0.5 else {}
     site = circle(0, 0, 40) if rng.random() < 0.5 else square(0, 0, 20)
@@ -34,7 +38,10 @@ def asked(seed: int) -> Asked:
     of = day(seed, every_s, float(rng.integers(-300, 900)), float(rng.integers(1200, 5000)), planned_s=planned_s)
     at = float(rng.choice([-9000.0, 600.0, 2000.0, 9e4]))
     policy = SLOW if rng.random() < 0.3 else POLICY
-    return Asked(scene(site, planned_s, **other), seen(nothing() if seed % 9 == 0 else of), policy, START + at)
+    observed = seen(nothing() if seed % 9 == 0 else of)
+    if rng.random() < 0.3:
+        observed = replace(observed, earlier=together(sketch(replace(of, at=of.at - 86_400.0), site)))
+    return Asked(scene(site, planned_s, **other), observed, policy, START + at)
 
 
 def step_by_step(chain: Chain) -> list[Floats]:
