@@ -310,15 +310,7 @@ def _near_by(fixes: Fixes, rows: Ints, site: Site, plane: Plane, shifts: Sequenc
         inside = (x >= west - margin + dx) & (x <= east + margin + dx) & (y >= south - margin + dy) & (y <= north + margin + dy)
         return bool(inside.any())
 
-    # Whoever was at one place has all of her fixes beside all of the others: most shifts need no look at each of them.
-    x_min, x_max, y_min, y_max = x.min(), x.max(), y.min(), y.max()
-    meets = (x_max >= west - margin + off_x) & (x_min <= east + margin + off_x)
-    meets &= (y_max >= south - margin + off_y) & (y_min <= north + margin + off_y)
-    return [
-        shift
-        for shift, maybe, dx, dy in zip(shifts, meets.tolist(), off_x.tolist(), off_y.tolist(), strict=True)
-        if maybe and reached(dx, dy)
-    ]
+    return [shift for shift, dx, dy in zip(shifts, off_x.tolist(), off_y.tolist(), strict=True) if reached(dx, dy)]
 
 
 def _at(fixes: Fixes, rows: Ints, site: Site, plane: Plane, off: tuple[float, float], policy: Policy) -> Bools:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from geofence import likelihood
 from geofence.evidence import Bools, Fixes, Floats, Ints
-from geofence.plane import Extent, Fence, Plane, distances, turned
+from geofence.plane import Extent, Fence, Plane, away, distances, turned
 from geofence.policy import Policy
 from geofence.tracks import Tracks, laid, tracks
 
@@ -114,8 +114,7 @@ def _moving(of: Tracks, at: Floats, east: Floats, north: Floats, radius: Floats,
     if not unnamed.any():
         return speed_mps
     at, x, y, error = (column[of.order] for column in (at, east, north, radius))
-    x, y = x[1:] - x[:-1], y[1:] - y[:-1]
-    way = np.sqrt(x * x + y * y) - (error[1:] + error[:-1])
+    way = away(x[1:] - x[:-1], y[1:] - y[:-1]) - (error[1:] + error[:-1])
     pace = np.maximum(way, 0.0) / np.maximum(at[1:] - at[:-1], 1.0)
     pace[of.first[1:] > np.arange(len(pace))] = np.inf
     slower = np.concatenate((pace, [np.inf]))

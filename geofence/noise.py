@@ -12,10 +12,10 @@ phone that rounds all it says, on the street too, stands still by rounding.
 import numpy as np
 from msgspec import Struct
 
-from geofence.evidence import Bools, Floats, Ints
+from geofence.evidence import Bools, Floats
 from geofence.plane import away
 from geofence.policy import Policy
-from geofence.tracks import Tracks
+from geofence.tracks import Tracks, edges
 
 SAME_M, SAME_FIXES, SAME_ACCURACY_M = 0.12, 2, 20.0
 """The same position to the last of six digits, again and again, by a phone that claims to be better than Wi-Fi: fewer will do."""
@@ -93,15 +93,13 @@ def _one_of_several(run: slice, fixes: Laid, policy: Policy) -> bool:
         return False
     first, end = int(fixes.of.first[run.start]), int(fixes.of.last[run.start]) + 1
     reach = max(POINTS_M, 2.0 * float(radius[len(radius) // 2]))
-    gone = away(fixes.east[first:end] - fixes.east[run.start], fixes.north[first:end] - fixes.north[run.start]) > reach
+    off = away(fixes.east[first:end] - fixes.east[run.start], fixes.north[first:end] - fixes.north[run.start])
     # Nobody is known to be there before the track begins, or after it ends.
-    beyond = np.pad(gone, STRAYS, constant_values=True)
+    beyond = np.pad(off > reach, STRAYS, constant_values=True)
     for_good = np.flatnonzero(np.convolve(beyond, np.ones(STRAYS), mode="valid") == STRAYS) + first - STRAYS
     came, went = for_good[for_good < run.start][-1] + STRAYS, for_good[for_good >= run.stop][0]
-    stay = slice(int(came), int(went))
-    off = away(fixes.east[stay] - fixes.east[run.start], fixes.north[stay] - fixes.north[run.start])
     # All fixes at that point, and not the run alone: a file that is played may stray once in a while.
-    return bool(np.mean(off <= FROZEN_SPREAD * policy.frozen_m) < MOST_OF_IT)
+    return bool(np.mean(off[came - first : went - first] <= FROZEN_SPREAD * policy.frozen_m) < MOST_OF_IT)
 
 
 def _rounded(run: slice, fixes: Laid) -> bool:
@@ -117,7 +115,7 @@ def _long_runs(at: Floats, joined: Bools, fixes_min: int, span_s: float) -> Bool
     """The fixes in runs of joined steps that are long enough, in fixes and in time, to be no coincidence."""
     told = np.zeros(len(at), dtype=bool)
     if np.count_nonzero(joined) >= fixes_min - 1:
-        first, last = _edges(joined)
+        first, last = edges(joined)
         long = (last - first + 1 >= fixes_min) & (at[last] - at[first] >= span_s)
         for a, b in zip(first[long].tolist(), last[long].tolist(), strict=True):
             told[a : b + 1] = True
@@ -126,10 +124,4 @@ def _long_runs(at: Floats, joined: Bools, fixes_min: int, span_s: float) -> Bool
 
 def _runs(joined: Bools) -> list[slice]:
     """The fixes of each run of joined steps."""
-    return [slice(a, b + 1) for a, b in zip(*(ends.tolist() for ends in _edges(joined)), strict=True)]
-
-
-def _edges(joined: Bools) -> tuple[Ints, Ints]:
-    """The first and the last fix of each run of joined steps."""
-    edges = np.flatnonzero(np.diff(joined, prepend=False, append=False))
-    return edges[::2], edges[1::2]
+    return [slice(a, b + 1) for a, b in zip(*(ends.tolist() for ends in edges(joined)), strict=True)]

@@ -51,8 +51,8 @@ def alone(begin: float, at: Floats, llr: Floats, visit: Visit, policy: Policy) -
     """The chain of being on site, or away. No interval between nodes may contain the plan's start or end."""
     dt = since(at, at[0] - begin)
     middle = at - dt / 2.0
-    mine = _planned(middle, (visit,))
-    come, leave = _rates(mine | _planned(middle + policy.punctuality_s, (visit,)), mine, middle >= visit.ends_at, policy)
+    mine = planned(middle, (visit,))
+    come, leave = _rates(mine | planned(middle + policy.punctuality_s, (visit,)), mine, middle >= visit.ends_at, policy)
     level = come / (come + leave)
     fade = np.exp(-(come + leave) * dt)
     stay, arrive = level + (1.0 - level) * fade, level * (1.0 - fade)
@@ -69,9 +69,9 @@ def beside(begin: float, at: Floats, llr: tuple[Floats, Floats], visit: Visit, r
     """
     dt = since(at, at[0] - begin)
     middle = at - dt / 2.0
-    mine, theirs = _planned(middle, (visit,)), _planned(middle, rivals)
-    due = mine | _planned(middle + policy.punctuality_s, (visit,))
-    due_r = theirs | _planned(middle + policy.punctuality_s, rivals)
+    mine, theirs = planned(middle, (visit,)), planned(middle, rivals)
+    due = mine | planned(middle + policy.punctuality_s, (visit,))
+    due_r = theirs | planned(middle + policy.punctuality_s, rivals)
     over, over_r = middle >= visit.ends_at, middle >= max(rival.ends_at for rival in rivals)
     come, leave = _rates(due, mine, over, policy)
     come_r, leave_r = _rates(due_r, theirs, over_r, policy)
@@ -94,13 +94,13 @@ def beside(begin: float, at: Floats, llr: tuple[Floats, Floats], visit: Visit, r
     return Chain(np.array([here, here, 1.0 - here - here]), steps.reshape(3, 3, -1))
 
 
-def _planned(at: Floats, visits: tuple[Visit, ...]) -> Bools:
-    """Of moments in order: whether any of the visits is planned for them."""
-    planned = np.zeros(len(at), dtype=bool)
+def planned(at: Floats, visits: tuple[Visit, ...], early_s: float = 0.0, late_s: float = 0.0) -> Bools:
+    """Of moments in order: whether any of the visits is planned for them, or so near that she may be so early or late for it."""
+    told = np.zeros(len(at), dtype=bool)
     for visit in visits:
-        first, end = at.searchsorted((visit.starts_at, visit.ends_at)).tolist()
-        planned[first:end] = True
-    return planned
+        first, end = at.searchsorted((visit.starts_at - early_s, visit.ends_at + late_s)).tolist()
+        told[first:end] = True
+    return told
 
 
 def _rates(due: Bools, planned: Bools, over: Bools, policy: Policy) -> tuple[Floats, Floats]:

@@ -123,7 +123,7 @@ def _pieces(at: Floats, prints: Prints, one: Sketch, kept: Ints, worth: Floats) 
     begins = begins[np.argsort(prints[begins], kind="stable")]
     low, high = (np.searchsorted(prints[begins], one.prints[kept], side=side) for side in ("left", "right"))
     which = np.repeat(np.arange(len(kept)), high - low)
-    row = begins[np.repeat(low, high - low) + np.arange(len(which)) - np.repeat(np.cumsum(high - low) - (high - low), high - low)]
+    row = np.concatenate([begins[first:end] for first, end in zip(low.tolist(), high.tolist(), strict=True)])
     delay = at[row] - one.at[kept[which]]
     order = np.flatnonzero(delay >= APART_S)
     order = order[np.argsort(delay[order], kind="stable")]

@@ -6,11 +6,12 @@ from math import hypot, log
 import numpy as np
 
 from geofence import likelihood
-from geofence.evidence import Bools, Floats
+from geofence.evidence import Floats
 from geofence.measure import Measured, Seen, extent
 from geofence.plan import Scene, Visit
 from geofence.plane import Fence, Plane, distances, fence_of
 from geofence.policy import Policy
+from geofence.presence import planned
 
 COMPETING_M = 100.0
 """Sites further apart than this do not compete for one fix."""
@@ -63,16 +64,8 @@ def there(
     tells = np.minimum(np.maximum((theirs2 - ours2) / (2.0 * (error2 + rooms2)), -LEAN_MAX), LEAN_MAX)
     for (n, _, visits), count, end in zip(pairs, counts, np.cumsum(counts).tolist(), strict=True):
         likeliest, lean = told[n]
-        here_or_there = tells[end - count : end] + log(policy.rival_plan_odds) * ~_planned(seen[n].fixes.at, visits, policy)
+        near = planned(seen[n].fixes.at, visits, policy.early_s, policy.late_s)
+        here_or_there = tells[end - count : end] + log(policy.rival_plan_odds) * ~near
         np.maximum(likeliest, pull[end - count : end], out=likeliest)
         np.minimum(lean, here_or_there, out=lean)
     return told
-
-
-def _planned(at: Floats, visits: tuple[Visit, ...], policy: Policy) -> Bools:
-    """Whether each moment lies in one of the visits, or so near that she may be there for it."""
-    near = np.zeros(len(at), dtype=bool)
-    for visit in visits:
-        first, end = at.searchsorted((visit.starts_at - policy.early_s, visit.ends_at + policy.late_s)).tolist()
-        near[first:end] = True
-    return near

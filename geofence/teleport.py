@@ -29,6 +29,7 @@ import numpy as np
 from geofence.evidence import Bools, Floats, Ints
 from geofence.likelihood import RAYLEIGH_68
 from geofence.policy import Policy
+from geofence.tracks import edges
 
 TRAVEL_M = 250.0
 """A stretch of track that extends this far shows a way, and not only the noise about one place."""
@@ -83,7 +84,7 @@ Stretch = tuple[int, int]
 
 def teleported(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, policy: Policy) -> Bools:
     """Which fixes of one phone, in the order of time and in metres about any place, are where nobody could have been."""
-    error = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m) * (2.0 / RAYLEIGH_68)
+    error = _error(accuracy_m, policy)
     step, took, blur = np.hypot(np.diff(east), np.diff(north)), np.diff(at), error[:-1] + error[1:]
     wild = step - blur > policy.teleport_mps * (took + 1.0)
     far_off = (step - blur > LEAP_M).any()
@@ -110,9 +111,14 @@ def teleported(at: Floats, east: Floats, north: Floats, accuracy_m: Floats, poli
 
 def far(step: Floats, accuracy_m: Floats, policy: Policy) -> Bools:
     """Which steps are so long, beyond what their errors explain, that anything could be told here of a track that has them."""
-    error = np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m) * (2.0 / RAYLEIGH_68)
+    error = _error(accuracy_m, policy)
     beyond: Bools = step - (error[:-1] + error[1:]) > min(LEAP_M, policy.teleport_mps)
     return beyond
+
+
+def _error(accuracy_m: Floats, policy: Policy) -> Floats:
+    """How far a fix may be off: two standard deviations of an axis."""
+    return np.where(np.isnan(accuracy_m), policy.accuracy_default_m, accuracy_m) * (2.0 / RAYLEIGH_68)
 
 
 def _strays(at: Floats, east: Floats, north: Floats, step: Floats, blur: Floats) -> Bools:
@@ -286,8 +292,7 @@ def _half_wild(stray: Bools, wild: Bools) -> Bools:
     what was before it, and all that is honest behind it would be cut off.
     """
     told = np.zeros(len(stray), dtype=bool)
-    edges = np.flatnonzero(np.diff(stray, prepend=False, append=False))
-    for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+    for first, end in zip(*(ends.tolist() for ends in edges(stray)), strict=True):
         into, out_of = first > 0 and wild[first - 1], end <= len(wild) and wild[end - 1]
         told[first:end] = into != out_of
     return told

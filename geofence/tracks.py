@@ -41,3 +41,9 @@ def tracks(many: Sequence[Fixes], chosen: Bools) -> Tracks:
     begins = np.flatnonzero(np.concatenate(([True], track[1:] != track[:-1])))
     lengths = np.diff(begins, append=len(track))
     return Tracks(order, np.repeat(begins, lengths), np.repeat(begins + lengths - 1, lengths))
+
+
+def edges(joined: Bools) -> tuple[Ints, Ints]:
+    """The first and the last fix of each run of joined steps; of a run of fixes, the first and the one behind the last."""
+    at = np.flatnonzero(np.diff(joined, prepend=False, append=False))
+    return at[::2], at[1::2]

@@ -4,8 +4,8 @@
 
 Rules kept here:
 
-- Set aside is who cannot be dealt with, for `ASIDE_S`; a visit earlier, when anything about it changes. That is said in the log
-  with its reason and counted as failed, for which there is an alarm.
+- Set aside is who cannot be dealt with, for as long as a visit that cannot be judged; a visit earlier, when anything about it
+  changes. That is said in the log with its reason and counted as failed, for which there is an alarm.
 - Only mistakes of ours, and what the database refuses of our data. A database that is away, or a row that somebody else wrote
   meanwhile, says nothing about a visit.
 """
@@ -28,7 +28,6 @@ from store.touched import Owners
 
 MISTAKES = (*judging.OURS, AssertionError, AttributeError, TypeError, psycopg.DataError, psycopg.IntegrityError)
 """What an error in our code, or evidence and plans that it was not made for, look like."""
-ASIDE_S = 3600.0
 
 log = structlog.get_logger()
 
@@ -53,7 +52,7 @@ class Apart:
             except MISTAKES:
                 log.exception("A visit could not be judged", visit=visit)
                 memory.visits.forget([visit])
-                touched.set_aside(connection, [visit], now + ASIDE_S)
+                touched.set_aside(connection, [visit], now + judging.FAILED_AGAIN_S)
                 failed += 1
             else:
                 judged += done
@@ -74,7 +73,7 @@ class Apart:
                     everything = judging.united(everything, judging.follow(connection, nothing_else, hers, now, memory))
             except MISTAKES:
                 log.exception("A worker's evidence could not be followed", worker=worker)
-                memory.set_aside[worker] = now + ASIDE_S
+                memory.set_aside[worker] = now + judging.FAILED_AGAIN_S
                 self.failed += 1
         return everything
 

@@ -33,11 +33,7 @@ def read(connection: Connection, visits: Sequence[Visit]) -> dict[str, Sketches]
         "from_at": [min(visit.starts_at for visit in own) - SINCE_S for own in asked.values()],
         "to_at": [max(visit.starts_at for visit in own) for own in asked.values()],
     }
-    known: dict[str, tuple[list[float], list[bytes]]] = defaultdict(lambda: ([], []))
-    with connection.cursor(binary=True) as cursor:
-        for site, starts_at, positions in cursor.execute(EARLIER, values) if asked else ():
-            known[site][0].append(starts_at)
-            known[site][1].append(positions)
+    known = _by_site(connection.execute(EARLIER, values, binary=True)) if asked else {}
     return {visit.id: part for site, rows in known.items() for visit, part in _parts(*rows, asked[site])}
 
 
@@ -60,6 +56,15 @@ def write(connection: Connection, kept: Mapping[Visit, Sketch], without: Collect
     return touched | _later(connection, changed)
 
 
+def _by_site(rows: Iterable[tuple[str, float, bytes]]) -> dict[str, tuple[list[float], list[bytes]]]:
+    """Of each site when its visits start, and what is kept of them."""
+    found: dict[str, tuple[list[float], list[bytes]]] = defaultdict(lambda: ([], []))
+    for site, starts_at, positions in rows:
+        found[site][0].append(starts_at)
+        found[site][1].append(positions)
+    return found
+
+
 def _parts(starts_at: list[float], sketches: list[bytes], visits: Iterable[Visit]) -> Iterable[tuple[Visit, Sketches]]:
     """The sketches of a site, of which each visit gets those before it, without a copy."""
     every = _unpacked(b"".join(sketches))
@@ -73,10 +78,7 @@ def _parts(starts_at: list[float], sketches: list[bytes], visits: Iterable[Visit
 
 def _later(connection: Connection, visits: Sequence[str]) -> set[str]:
     """The visits after these at their sites that may repeat them, as stored."""
-    changed: dict[str, tuple[list[float], list[bytes]]] = defaultdict(lambda: ([], []))
-    for site, starts_at, positions in connection.execute(STORED, [list(visits)], binary=True):
-        changed[site][0].append(starts_at)
-        changed[site][1].append(positions)
+    changed = _by_site(connection.execute(STORED, [list(visits)], binary=True))
     values = {
         "sites": list(changed),
         "from_at": [min(starts_at) for starts_at, _ in changed.values()],

@@ -13,7 +13,7 @@ from geofence import judge
 from geofence.evidence import Bools, Fixes, Observed, Sketch
 from geofence.policy import Policy
 from geofence.replayed import ALIKE_MIN, APART_S, KEPT_MAX, LAG_S, NATS_MIN, replayed, sketch
-from tests.engine.worlds import bounded, circle, day, errors, fixes, lonlat, scene, take, together
+from tests.engine.worlds import bounded, circle, day, errors, fixes, joined, lonlat, scene, take, together
 
 POLICY = Policy()
 LATER_S = 86_400.0
@@ -30,12 +30,6 @@ def played(of: Fixes, start: float, end: float, nth: int = 1, later_s: float = L
     again = take(of, rows)
     late = np.random.default_rng(len(rows)).uniform(0.0, 1.0, len(rows))
     return replace(again, at=again.at + later_s + late, received_at=again.received_at + later_s + late)
-
-
-def joined(*parts: Fixes) -> Fixes:
-    names = ("source", "at", "received_at", "lon", "lat", "accuracy_m", "altitude_m", "speed_mps", "heading_deg", "mock", "ping")
-    everything = replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
-    return take(everything, np.argsort(everything.at, kind="stable"))
 
 
 def told(of: Fixes, *earlier: Sketch) -> Bools:

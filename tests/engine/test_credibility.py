@@ -12,7 +12,7 @@ from geofence import credibility, flags
 from geofence.credibility import Expected
 from geofence.evidence import Fixes
 from geofence.policy import Policy
-from tests.engine.worlds import START, bounded, circle, day, errors, fixes, lonlat, take
+from tests.engine.worlds import START, bounded, circle, day, errors, fixes, joined, lonlat, take
 
 POLICY = Policy()
 
@@ -222,12 +222,7 @@ def test_two_phones_on_either_side_of_the_fence_contradict_each_other_and_two_be
 
 def together(one: Fixes, two: Fixes) -> Fixes:
     """Two phones of one worker."""
-    both = {
-        name: np.concatenate((getattr(one, name), getattr(two, name)))
-        for name in ("at", "received_at", "lon", "lat", "accuracy_m", "altitude_m", "speed_mps", "heading_deg", "mock", "ping")
-    }
-    source = np.repeat([0, 1], [len(one.at), len(two.at)])
-    return take(Fixes(sources=("w-1", "w-1b"), source=source, **both), np.lexsort((source, both["at"])))
+    return joined(replace(one, sources=("w-1", "w-1b")), replace(two, source=np.ones_like(two.source)))
 
 
 def test_no_fixes_have_no_flags() -> None:

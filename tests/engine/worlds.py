@@ -23,6 +23,7 @@ LON, LAT = 116.4, 39.9
 METRES = 6_371_008.8 * pi / 180.0
 START = 1_790_000_000.0
 """The visit's planned start, in September 2026."""
+COLUMNS = ("source", "at", "received_at", "lon", "lat", "accuracy_m", "altitude_m", "speed_mps", "heading_deg", "mock", "ping")
 
 
 def lonlat(east: Floats | float, north: Floats | float) -> tuple[Floats, Floats]:
@@ -80,8 +81,13 @@ def nothing() -> Fixes:
 
 def take(of: Fixes, rows: object) -> Fixes:
     """Some of the fixes, in any order, as often as wanted."""
-    columns = ("source", "at", "received_at", "lon", "lat", "accuracy_m", "altitude_m", "speed_mps", "heading_deg", "mock", "ping")
-    return replace(of, **{name: getattr(of, name)[rows] for name in columns})
+    return replace(of, **{name: getattr(of, name)[rows] for name in COLUMNS})
+
+
+def joined(*parts: Fixes) -> Fixes:
+    """The fixes of one phone, or of several that are named in the same order, by their time."""
+    everything = replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS})
+    return take(everything, np.lexsort((everything.source, everything.at)))
 
 
 def errors(rng: np.random.Generator, at: Floats, sigma_m: float, forgets_s: float = 60.0) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from geofence.evidence import Fixes, Floats
-from tests.engine.worlds import START, day, errors, fixes, lonlat, take, way
+from tests.engine.worlds import START, day, errors, fixes, joined, lonlat, take, way
 
 HERE = Path(__file__).parent
 PLANNED_S = 5400.0
@@ -107,13 +107,7 @@ def shifted(of: Fixes, by_s: float) -> Fixes:
 
 def two_phones() -> Fixes:
     one, two = usual(1), usual(2, sigma_m=20.0, accuracy_m=30.0)
-    names = ("owntracks:anna/phone", "w-1")
-    columns = {
-        name: np.concatenate((getattr(one, name), getattr(two, name)))
-        for name in ("at", "received_at", "lon", "lat", "accuracy_m", "altitude_m", "speed_mps", "heading_deg", "mock", "ping")
-    }
-    both = replace_columns(one, sources=names, source=np.repeat([1, 0], [len(one.at), len(two.at)]), **columns)  # type: ignore[arg-type]
-    return take(both, np.lexsort((both.source, both.at)))
+    return joined(replace(one, sources=("owntracks:anna/phone", "w-1"), source=np.ones_like(one.source)), two)
 
 
 def away_then_here(place: tuple[float, float], seed: int = 1, **how: Any) -> Fixes:

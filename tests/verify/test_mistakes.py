@@ -9,7 +9,7 @@ from psycopg import errors
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from sitewatch import apart, judging, replay, verify
+from sitewatch import judging, replay, verify
 from store import alerts, positions, stays, touched
 from tests.verify.world import AT_ONCE, NINE, TEN, World, event, served, stay, walk
 
@@ -50,7 +50,7 @@ def test_a_site_that_nobody_can_read_stops_only_the_visits_there(world: World, s
     assert world.outcome("bad").verdict == "pending", "as it was judged last"
     assert world.rows("select worker from positions") == [("bert",)], "what anna's stay was cannot be said"
     waits = "select extract(epoch from at)::float8 from due where visit = 'bad'"
-    assert world.one(waits) == LATER + apart.ASIDE_S
+    assert world.one(waits) == LATER + judging.FAILED_AGAIN_S
     assert failed(world, LATER + 1) == 0, "not again with every look"
     world.place("s0", 0)
     world.send(stay("anna", 3000, TEN + 960, TEN + 990))
@@ -68,7 +68,7 @@ def test_a_visit_whose_own_look_has_come_is_not_tried_with_every_look(world: Wor
     break_site(world, "s0")
     assert failed(world, look_at) == 1
     assert [failed(world, look_at + second) for second in (1, 2, 3)] == [0, 0, 0]
-    assert failed(world, look_at + apart.ASIDE_S) == 1
+    assert failed(world, look_at + judging.FAILED_AGAIN_S) == 1
 
 
 def test_a_worker_whose_evidence_cannot_be_followed_stops_nobody_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,8 +88,8 @@ def test_a_worker_whose_evidence_cannot_be_followed_stops_nobody_else(world: Wor
     world.send([*stay("anna", 0, NINE + 60, NINE + 120), *stay("bert", 70, NINE + 60, NINE + 120)])
     assert failed(world, NINE + 121) == 0, "she is left alone for a while"
     monkeypatch.undo()
-    world.send(stay("anna", 0, NINE + 61 + apart.ASIDE_S, NINE + 121 + apart.ASIDE_S))
-    world.verify(NINE + 122 + apart.ASIDE_S)
+    world.send(stay("anna", 0, NINE + 61 + judging.FAILED_AGAIN_S, NINE + 121 + judging.FAILED_AGAIN_S))
+    world.verify(NINE + 122 + judging.FAILED_AGAIN_S)
     assert world.rows("select worker from positions order by worker") == [("anna",), ("bert",)]
 
 
