@@ -1,5 +1,7 @@
 """Coverage: against a loop over every second, and to the millisecond in sum."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from geofence import judge
-from geofence.evidence import Check, DeviceEvent, Status
+from geofence.evidence import Bools, Check, DeviceEvent, Floats, Status
 from geofence.intervals import Stretch, covered, intersect, length, subtract, union
 from geofence.plan import Device
 from geofence.policy import Policy
@@ -254,3 +256,40 @@ def test_offline_ends_with_the_next_fix_in_whatever_order_a_past_day_is_sent(sen
     outcome = judge(HOME, seen(told, statuses=words), POLICY, START + 9e4)
     assert [gap.cause for gap in outcome.gaps] == ["phone_offline", "silent"]
     assert outcome.gaps[0].end == START + 2000.0
+
+
+def causes_of(made: Callable[[Floats], Bools], *words: Status, **received: float) -> list[str]:
+    """The causes of the gaps of a day of which only some fixes were made, by what the phone said."""
+    of = day(every_s=10.0, planned_s=3600.0, went=3700.0)
+    told = take(of, made(of.at - START))
+    if "at_once" in received:
+        told = replace(told, received_at=np.full(len(told.at), START + received["at_once"]))
+    if "kept_until" in received:
+        kept = (told.at > START + 1005.0) & (told.at < START + 3000.0)
+        told = replace(told, received_at=np.where(kept, START + received["kept_until"], told.received_at))
+    return [gap.cause for gap in judge(HOME, seen(told, statuses=words), POLICY, START + 9e4).gaps]
+
+
+def test_a_fix_that_was_kept_while_a_phone_was_gone_does_not_bring_it_back() -> None:
+    """It said that it goes, made fixes for a while, and sent them when it was back."""
+    made = lambda at: (at < 1500.0) | (at >= 3000.0)  # noqa: E731
+    went = status(1001.0, "offline", 1001.5)
+    assert causes_of(made, went, kept_until=3001.0) == ["phone_offline"]
+    assert causes_of(made, went) == ["silent"], "what came at once shows a connection"
+
+
+def test_a_fix_in_the_making_is_no_return() -> None:
+    made = lambda at: (at <= 1000.0) | (at >= 2500.0)  # noqa: E731
+    words = (status(998.0, "offline", 9000.0), status(2500.0, "online", 9000.0, identity=2))
+    assert causes_of(made, *words, at_once=9000.0) == ["phone_offline"]
+
+
+def test_a_will_of_a_connection_that_began_before_all_that_we_know_ends_when_it_came() -> None:
+    made = lambda at: (at < 1000.0) | (at >= 2000.0)  # noqa: E731
+    assert causes_of(made, status(-3600.0, "offline", 1090.0)) == ["phone_offline"]
+
+
+def test_a_will_that_came_days_later_tells_nothing_of_the_day() -> None:
+    made = lambda at: (at < 1000.0) | ((at >= 2000.0) & (at < 2500.0))  # noqa: E731
+    words = (status(-3600.0, "online", 9000.0), status(-3600.0, "offline", 9000.0, identity=2))
+    assert causes_of(made, *words, at_once=9000.0) == ["silent", "silent"]
